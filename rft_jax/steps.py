@@ -31,22 +31,21 @@ def make_learn(objective: Objective, tx: optax.GradientTransformation, epochs: i
   """
   total = make_total(axis)
 
+  def gradient(params, part, rng):
+    (value, metrics), grads = jax.value_and_grad(objective.loss, has_aux=True)(params, part, rng)
+    return grads, metrics | {'loss/total': value}
+
   def update(state, batch, rng):
     batch = objective.weigh(batch, total)
-    parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
-
-    def add(carry, part):
-      (_, metrics), grads = jax.value_and_grad(objective.loss, has_aux=True)(state.params, *part)
-      return jax.tree.map(jnp.add, carry, (grads, metrics)), None
-    rngs = jax.random.split(rng, microbatches)
-    first = jax.tree.map(lambda x: x[0], (parts, rngs))
     if microbatches == 1:
-      (_, metrics), grads = jax.value_and_grad(objective.loss, has_aux=True)(state.params, *first)
+      grads, metrics = gradient(state.params, batch, rng)
     else:
-      shapes = jax.eval_shape(lambda *a: jax.value_and_grad(objective.loss, has_aux=True)(*a),
-                              state.params, *first)
-      zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[1], shapes[0][1]))
-      (grads, metrics), _ = jax.lax.scan(add, zeros, (parts, rngs))
+      parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
+      inputs = parts, jax.random.split(rng, microbatches)
+      shapes = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda x: x[0], inputs))
+      (grads, metrics), _ = jax.lax.scan(
+          lambda sums, x: (jax.tree.map(jnp.add, sums, gradient(state.params, *x)), None),
+          jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), inputs)
     if axis:
       grads, metrics = jax.lax.psum((grads, metrics), axis)
     metrics['update/grad_norm'] = optax.global_norm(grads)

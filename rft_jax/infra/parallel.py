@@ -1,0 +1,130 @@
+"""Placement: the same functions on one device, on all local devices (`pmap`), or on a mesh.
+
+Arguments come in three kinds: 's' state, 'b' batch (its leading axis is cut into `shards`), 'r' the same everywhere.
+"""
+import math
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from rft_jax.registry import ConfigError, nearest
+from rft_jax.types import PyTree
+
+RULES = (
+    (r'embed|lm_head', ('tensor', 'fsdp')),
+    (r'qkv', (None, 'fsdp', 'tensor')),
+    (r'attention_out', (None, 'tensor', None, None, 'fsdp')),
+    (r'gate_up', (None, 'fsdp', None, 'tensor')),
+    (r'down', (None, 'tensor', 'fsdp')))
+"""Parameter name -> mesh axis of each of its dimensions; optimiser moments follow the parameter they belong to. A dimension
+that the axis does not divide stays whole."""
+
+
+class Placement(Protocol):
+  axis: str | None
+  shards: int
+
+  def compile(self, function: Callable, kinds: str, donate: bool = False) -> Callable: ...
+  def put_state(self, state: PyTree) -> PyTree: ...
+  def get_state(self, state: PyTree) -> PyTree: ...
+  def put_batch(self, batch: PyTree) -> PyTree: ...
+  def rows(self, batch: PyTree) -> PyTree: ...
+  def scalars(self, metrics: PyTree) -> dict[str, float]: ...
+
+
+class Pmap:
+  """Every device holds the whole state and one part of the batch; gradients are summed over the axis 'data'."""
+  axis = 'data'
+
+  def __init__(self, devices: list[jax.Device]):
+    self.devices, self.shards = devices, len(devices)
+    spread = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=devices)
+    self._replicate = lambda x: spread(jnp.arange(self.shards), x)
+
+  def compile(self, function, kinds, donate=False):
+    return jax.pmap(function, axis_name=self.axis, in_axes=tuple(None if k == 'r' else 0 for k in kinds),
+                    donate_argnums=(0,) if donate else (), devices=self.devices)
+
+  def put_state(self, state):
+    return self._replicate(state)
+
+  def get_state(self, state):
+    """The first device's copy, as ordinary arrays."""
+    return jax.tree.map(lambda x: x[0], state)
+
+  def put_batch(self, batch):
+    return jax.tree.map(lambda x: np.asarray(x).reshape(self.shards, -1, *np.shape(x)[1:]), batch)
+
+  def rows(self, batch):
+    """A batch that a compiled function returned, on the host: [N, ...]."""
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
+
+  def scalars(self, metrics):
+    return {k: float(v[0]) for k, v in jax.device_get(metrics).items()}
+
+
+class Mesh:
+  """One program over a ('data', 'fsdp', 'tensor') mesh; the compiler inserts the communication."""
+  axis = None
+
+  def __init__(self, devices: list[jax.Device], fsdp: int = 1, tensor: int = 1):
+    if len(devices) % (fsdp * tensor):
+      raise ConfigError(f'parallel.fsdp={fsdp} x parallel.tensor={tensor} must divide the {len(devices)} devices')
+    shape = (len(devices) // (fsdp * tensor), fsdp, tensor)
+    self.mesh = jax.sharding.Mesh(np.array(devices).reshape(shape), ('data', 'fsdp', 'tensor'),
+                                  axis_types=(AxisType.Auto,) * 3)
+    self.shards = shape[0] * fsdp
+
+  def compile(self, function, kinds, donate=False):
+    if not donate:
+      return jax.jit(function)
+    compiled = {}
+
+    def call(state, *rest):
+      if not compiled:  # The new state must lie where the old one did, or the next call compiles again.
+        where = jax.tree.map(lambda x: x.sharding, state)
+        compiled[0] = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
+      return compiled[0](state, *rest)
+    return call
+
+  def put_state(self, state):
+    return jax.tree.map_with_path(
+        lambda path, x: jax.device_put(x, self.sharding(jax.tree_util.keystr(path), x.shape)), state)
+
+  def sharding(self, path: str, shape: tuple[int, ...]) -> NamedSharding:
+    """Where a leaf of the state lies, by its path's last matching name in RULES."""
+    names = next((spec for pattern, spec in RULES if re.search(rf"'({pattern})'\]$", path)), ())
+    names = [a if a and d % self.mesh.shape[a] == 0 else None for a, d in zip(names, shape, strict=False)]
+    return NamedSharding(self.mesh, PartitionSpec(*names))
+
+  def get_state(self, state):
+    return state
+
+  def put_batch(self, batch):
+    return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec(('data', 'fsdp'))))
+
+  def rows(self, batch):
+    return jax.device_get(batch)
+
+  def scalars(self, metrics):
+    return {k: float(v) for k, v in jax.device_get(metrics).items()}
+
+
+def make_placement(config) -> Placement:
+  """From `config.parallel`. Raises ConfigError for an unknown kind or more devices than there are."""
+  devices, count = jax.devices(), config.devices or len(jax.devices())
+  if count > len(devices):
+    raise ConfigError(f'parallel.devices={count}, but there are {len(devices)}: {devices}')
+  kinds = dict(pmap=lambda: Pmap(devices[:count]),
+               mesh=lambda: Mesh(devices[:count], config.fsdp, config.tensor))
+  kind = config.kind
+  if kind == 'auto':
+    kind = 'pmap' if count > 1 and math.prod((config.fsdp, config.tensor)) == 1 else 'mesh'
+  if kind not in kinds:
+    raise ConfigError(f'parallel.kind={kind!r}: {nearest(kind, [*kinds, "auto"])}')
+  return kinds[kind]()

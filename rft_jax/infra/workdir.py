@@ -1,0 +1,68 @@
+"""A run's directory: which config it belongs to, and files that are never half-written."""
+import json
+import os
+import pathlib
+from typing import Any
+
+from rft_jax.registry import ConfigError
+
+SHOWN = 8
+
+
+def open_workdir(path: str | os.PathLike, config: dict, ignore: tuple[str, ...] = ()) -> bool:
+  """Makes `path` the directory of a run with `config`; returns whether it was one before.
+
+  `config.json` says what the run is. A config that differs from it is taken over where only dotted
+  keys under a prefix in `ignore` differ. Raises ConfigError where other keys differ, or where
+  `path` cannot be read and written.
+  """
+  file = pathlib.Path(path) / 'config.json'
+  new = json.loads(json.dumps(config, default=str))
+  try:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    old = json.loads(file.read_text()) if file.exists() else None
+    if old is not None:
+      _check_same(file.parent, flatten(old), flatten(new), ignore)
+    if old != new:
+      write_json(file, new)
+  except OSError as error:
+    raise ConfigError(f'cannot write to workdir {path} ({error.strerror}): '
+                      'choose another --workdir') from error
+  except json.JSONDecodeError as error:
+    raise ConfigError(f'{file} is not JSON ({error}): '
+                      'restore it, or use another --workdir') from error
+  return old is not None
+
+
+def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
+  """{'a': {'b': 1}} -> {'a.b': 1}; lists and empty dicts are values."""
+  if not isinstance(config, dict) or not (config or not prefix):
+    return {prefix: config}
+  flat = {}
+  for key, value in config.items():
+    flat.update(flatten(value, f'{prefix}.{key}' if prefix else str(key)))
+  return flat
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Replaces the file at `path` in one go: whoever reads it sees the old or the new one."""
+  scratch = f'{os.fspath(path)}.tmp'
+  with open(scratch, 'w') as file:
+    json.dump(value, file, indent=2, sort_keys=True)
+    file.write('\n')
+  os.replace(scratch, path)
+
+
+def _check_same(path: pathlib.Path, old: dict, new: dict, ignore: tuple[str, ...]) -> None:
+  absent = object()
+  say = lambda value: 'absent' if value is absent else json.dumps(value)
+  free = lambda key: any(key == name or key.startswith(f'{name}.') for name in ignore)
+  differing = [key for key in sorted({*old, *new})
+               if not free(key) and old.get(key, absent) != new.get(key, absent)]
+  if not differing:
+    return
+  lines = [f'{key} {say(old.get(key, absent))} -> {say(new.get(key, absent))}'
+           for key in differing[:SHOWN]]
+  more = f' and {len(differing) - SHOWN} more' if len(differing) > SHOWN else ''
+  raise ConfigError(f'workdir {path} belongs to a run with another config: '
+                    f'{", ".join(lines)}{more}; use another --workdir, or restore those values')

@@ -1,0 +1,169 @@
+"""Train: runs the stages of a config one after the other, or goes on where an earlier run in the same workdir stopped."""
+import contextlib
+import math
+import os
+import re
+import time
+from typing import Any
+
+from rft_jax.config import RESUMABLE
+from rft_jax.evaluators import accuracy
+from rft_jax.infra.checkpoint import Checkpoints
+from rft_jax.infra.curve import draw
+from rft_jax.infra.metrics import Metrics
+from rft_jax.infra.progress import Progress
+from rft_jax.infra.workdir import open_workdir
+from rft_jax.modes.report import table
+from rft_jax.modes.session import Session, checkpoint_directory, open_session
+from rft_jax.modes.stage import Stage, make_stage
+from rft_jax.registry import ConfigError
+
+
+SHOWN = {'reward/mean': 'reward', 'loss/nll': 'loss', 'throughput/completion_tokens_per_s': 'tokens/s'}
+"""What the progress bar shows, besides the accuracy of the last evaluation."""
+CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
+
+
+class NonFinite(RuntimeError):
+  """The loss or its gradient is no longer a number; what was saved before is intact."""
+
+
+def run(config, workdir: str, started: float) -> dict:
+  """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s since 1970."""
+  session = open_session(config)
+  changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
+  open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
+  with Checkpoints(checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None) as saved:
+    step = saved.latest()
+    with Metrics(workdir, os.path.basename(os.path.abspath(workdir)), config.log.tensorboard, config.log.wandb,
+                 config.to_dict(), -1 if step is None else step) as metrics:
+      return Training(session, workdir, saved, metrics, started).run()
+
+
+class Training:
+  """A run and how far it has come: `place` is the JSON half of its checkpoint."""
+
+  def __init__(self, session: Session, workdir: str, saved: Checkpoints, metrics: Metrics, started: float):
+    self.session, self.config, self.workdir = session, session.config, workdir
+    self.saved, self.metrics, self.started = saved, metrics, started
+    self.shown: dict[str, float] = {}
+    self.place: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, facts={})
+    if saved.latest() is not None:
+      self.place = saved.restore(saved.latest(), {})[2]
+
+  def run(self) -> dict:
+    params = self.session.params()
+    for index, name in enumerate(self.config.stages):
+      if index < self.place['stage']:
+        continue
+      scorer = self.session.scorer(name)
+      try:
+        params = self._stage(index, name, params, scorer)
+      finally:
+        if scorer is not None:
+          scorer.close()
+    return self._finish()
+
+  def _stage(self, index, name, params, scorer):
+    s, config, last = self.session, self.config[name], index == len(self.config.stages) - 1
+    stage = make_stage(config, index, s, s.tasks[name], scorer)
+    evaluate = accuracy.make(s.policy, s.tasks[name], s.tokenizer, s.placement, config, scorer, seed=s.config.seed)
+    state = s.placement.put_state(stage.state(params, self.place['total']))
+    if index == self.place['stage'] and self.place['step']:
+      state = self._restore(stage, state)
+    else:
+      self.place |= dict(stage=index, step=0, stopped=False)
+      self._evaluate(evaluate, state, name, 'before' if last else '')
+    report = None
+    with contextlib.closing(Progress(config.steps, self.place['step'], name)) as bar:
+      while self.place['step'] < config.steps and not self.place['stopped']:
+        state = self._advance(stage, state, name, bar, last)
+        step, report = self.place['step'], None
+        if step == config.steps or config.evaluate.every and step % config.evaluate.every == 0:
+          report = self._evaluate(evaluate, state, name, 'after' if last else '')
+          self.place['stopped'] = satisfied(config.stop, report)
+        if step == config.steps or self.place['stopped'] or (
+            self.config.checkpoint.every and step % self.config.checkpoint.every == 0):
+          self._save(stage, state, report)
+    return s.placement.get_state(state).params
+
+  def _advance(self, stage: Stage, state, name, bar, last):
+    began, step = time.perf_counter(), self.place['step']
+    state, metrics = stage.advance(state, step)
+    seconds = time.perf_counter() - began
+    self.place |= dict(step=step + 1, total=self.place['total'] + 1)
+    for key in ('loss/total', 'update/grad_norm'):
+      if not math.isfinite(metrics.get(key, 0.0)):
+        raise NonFinite(f'{key} is {metrics[key]} at step {step + 1} of stage {name!r}: lower '
+                        f'{name}.optimizer.lr, or look at the last lines of {self.workdir}/metrics.jsonl')
+    facts = self.place['facts']
+    facts.setdefault('time/first_update_s', time.time() - self.started)
+    metrics['throughput/completion_tokens_per_s'] = metrics['rollout/tokens'] / seconds
+    if last:
+      for key, value in metrics.items():
+        if key.startswith(('task/', 'reward/mean')):
+          facts.setdefault(f'{key}/before', known(value))
+          facts[f'{key}/after'] = known(value)
+      facts.setdefault('speeds', []).append(round(metrics['throughput/completion_tokens_per_s']))
+    bar.update(step + 1, {short: metrics[key] for key, short in SHOWN.items() if key in metrics} | self.shown)
+    if (step + 1) % self.config.log.every == 0:
+      times = {f'time/{k}_s': v for k, v in self.session.clock.take().items()}
+      self.metrics.log(self.place['total'], metrics | times, name)
+    return state
+
+  def _evaluate(self, evaluate, state, name, when):
+    with self.session.clock('evaluate'):
+      report = evaluate(state)
+    self.metrics.log(self.place['total'], report.metrics, name)
+    shown = report.samples[:self.config.log.samples]
+    self.metrics.samples(self.place['total'], shown, name)
+    if when:
+      self.place['facts'] |= {f'{k}/{when}': known(v) for k, v in report.metrics.items()}
+      self.place['facts'][f'samples/{when}'] = shown
+    self.shown = {'accuracy': report.metrics['eval/accuracy']}
+    return report.metrics
+
+  def _save(self, stage, state, report):
+    arrays = {'state': self.session.placement.get_state(state)}
+    if pending := stage.pending():
+      arrays['pending'] = pending
+    self.saved.save(self.place['total'], arrays, self.place | dict(pending=len(pending)), report)
+
+  def _restore(self, stage: Stage, state):
+    """The state and what was sampled ahead, as they were when the checkpoint was written."""
+    place, placement = self.place, self.session.placement
+    abstract = {'state': placement.get_state(state)}
+    if place['pending']:
+      abstract['pending'] = stage.blank(place['pending'])
+    arrays = self.saved.restore(place['total'], abstract)[1]
+    stage.restore(place['step'], arrays.get('pending', ()))
+    return placement.put_state(arrays['state'])
+
+  def _finish(self) -> dict:
+    self.saved.wait()
+    facts = dict(self.place['facts'])
+    speeds = sorted(facts.pop('speeds'))
+    facts |= {'throughput/completion_tokens_per_s': speeds[len(speeds) // 2],
+              'time/total_s': time.time() - self.started, 'steps': self.place['total']}
+    self.metrics.summary(facts)
+    last = self.config.stages[-1]
+    path = os.path.join(self.workdir, 'curve.png')
+    draw(os.path.join(self.workdir, 'metrics.jsonl'), path, CURVE, f'{self.config[last].task}', last)
+    print(table(facts, self.workdir))
+    return facts
+
+
+def known(value: float) -> float | None:
+  """JSON has no NaN."""
+  return value if math.isfinite(value) else None
+
+
+def satisfied(rule: str, metrics: dict[str, float]) -> bool:
+  """Whether e.g. 'eval/accuracy >= 0.8' holds. Raises ConfigError for another form or an unknown metric."""
+  if not rule:
+    return False
+  match = re.fullmatch(r'\s*(\S+)\s*(>=|<=)\s*([-+.\deE]+)\s*', rule)
+  if not match or match[1] not in metrics:
+    raise ConfigError(f'stop={rule!r} must be like \'eval/accuracy >= 0.8\', of one of {", ".join(sorted(metrics))}')
+  value, bound = metrics[match[1]], float(match[3])
+  return value >= bound if match[2] == '>=' else value <= bound
