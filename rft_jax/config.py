@@ -52,5 +52,6 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
           lr=3e-4, schedule='constant', warmup=10, final=0.1,   # final: last / highest rate
           b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip=1.0),
       evaluate=dict(every=0, prompts=256, temperature=0.0)))    # every=0: before and after
+  settings = {k: dict(config[k]) | v if isinstance(v, dict) and k in config else v for k, v in settings.items()}
   config.update(settings)
   return config

@@ -211,11 +211,23 @@ def test_a_checkpoint_moves_to_another_mesh_and_back(tmp_path):
   assert step == 2 and same(arrays['state']['x'], x)
 
 
-def test_a_place_that_cannot_hold_checkpoints_is_an_error(tmp_path):
+@pytest.mark.parametrize('place', ['file', 'file/below'])
+def test_a_place_that_cannot_hold_checkpoints_is_an_error(tmp_path, place):
   (tmp_path / 'file').touch()
   with pytest.raises(CheckpointError, match='choose another --workdir') as error:
-    Checkpoints(tmp_path / 'file' / 'c')
-  assert str(tmp_path / 'file' / 'c') in one_line(error)
+    Checkpoints(tmp_path / place)
+  assert str(tmp_path / place) in one_line(error)
+
+
+def test_a_save_that_fails_in_the_background_is_told_at_the_next_call(tmp_path):
+  store = Checkpoints(tmp_path / 'c')
+  store.save(1, {'x': jnp.ones(2)})
+  store.wait()
+  (tmp_path / 'c').rename(tmp_path / 'gone')
+  with pytest.raises(CheckpointError, match='cannot write a checkpoint') as error:
+    store.save(2, {'x': jnp.ones(2)})
+    store.wait()
+  assert f'{tmp_path}/c' in one_line(error)
 
 
 def test_bad_requests_are_errors_with_the_way_out(tmp_path):
@@ -227,7 +239,7 @@ def test_bad_requests_are_errors_with_the_way_out(tmp_path):
       store.restore(5)
     with pytest.raises(ValueError, match=r"data\['cursor'\].*does not survive JSON"):
       store.save(2, {}, {'cursor': {1: 2}})
-    with pytest.raises(ValueError, match="'data'.*reserved"):
+    with pytest.raises(ValueError, match=r"'data'.*reserved"):
       store.save(2, {'data': jnp.ones(1)})
 
 

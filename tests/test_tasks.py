@@ -46,7 +46,8 @@ def judged(tokenizer, texts, answer):
 
 
 @pytest.mark.parametrize('make', [
-  cups.make, lambda t: cups.make(t, cups=3, swaps=2), lambda t: reasoning_gym.make(t, dataset='gcd'),
+  cups.make, lambda t: cups.make(t, cups=3, swaps=2),
+  lambda t: reasoning_gym.make(t, dataset='gcd'),
   lambda t: reasoning_gym.make(t, dataset='syllogism')])
 def test_train_and_test_never_overlap(tokenizer, make):
   task = make(tokenizer)
@@ -126,14 +127,12 @@ def test_strict_verifiers_take_the_answer_and_no_nonsense(name):
   assert not paid
 
 
-@pytest.mark.parametrize('name', sorted(set(verifiers.CHECKS) & set(USABLE)))
+@pytest.mark.parametrize('name', sorted(set(verifiers.CHECKS) - SLOW - {'boxnet', 'rush_hour'}))
 def test_strict_checks_take_the_known_answer_without_an_exact_match(name):
   problems = lambda number: reasoning_gym.block(name, {}, number)
   found = reasoning_gym.entry(problems, 0)
   known = found['answer'] or found['metadata'].get('example_correct_answer') or json.dumps(
     found['metadata'].get('possible_answer'))
-  if name in ('boxnet', 'rush_hour'):
-    pytest.skip('its data have no solution; it has a test of its own')
   check = verifiers.CHECKS[name]
   assert re.fullmatch(check.grammar, known.strip(), re.ASCII)
   assert check.solves(known.strip(), reasoning_gym.facts(name, {}, found))
@@ -190,7 +189,7 @@ def test_answer_tags_hold_the_only_answer(completion, reward):
   assert verifiers.verify(completion, problem, answer_tags=True, max_answer=9) == reward
 
 
-@pytest.mark.parametrize('name', ['gcd', 'codeio', 'list_functions', 'acre', 'countdown'])
+@pytest.mark.parametrize('name', ['gcd', 'codeio', 'list_functions', 'countdown'])
 def test_reasoning_gym_examples_are_a_pure_function_of_split_and_index(name):
   one = [reasoning_gym.make(None, dataset=name).example('test', i) for i in range(3)]
   random.seed(5)

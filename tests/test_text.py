@@ -77,7 +77,7 @@ def test_answers_are_stacked_where_they_are_numbers_and_dropped_otherwise(tokeni
 
 
 @pytest.mark.parametrize('prompt, message', [
-  ('abcd', r"'abcd' has 4 tokens, the limit is 3: raise rollout.max_prompt"), ('', 'no tokens')])
+  ('abcd', r"'abcd' has 4 tokens, the limit is 3: raise max_prompt"), ('', 'no tokens')])
 def test_a_prompt_that_does_not_fit_is_a_config_error(tokenizer, prompt, message):
   with pytest.raises(ConfigError, match=message):
     text.batch_prompts(tokenizer, [prompt], [0], [0], 3)
@@ -94,7 +94,7 @@ def test_demonstrations_learn_the_response_and_its_end_only(tokenizer):
 
 
 @pytest.mark.parametrize('example, message', [
-  (Example('abc', None, 'de'), r"'abc' has 3 \+ 3 tokens .* the limit is 5: raise rollout"),
+  (Example('abc', None, 'de'), r"'abc' has 3 \+ 3 tokens .* the limit is 5: raise max_prompt"),
   (Example('', None, 'de'), 'no tokens'), (Example('abc', None), 'no response')])
 def test_a_demonstration_that_does_not_fit_is_a_config_error(tokenizer, example, message):
   with pytest.raises(ConfigError, match=message):

@@ -39,6 +39,7 @@ class Checkpoints:
     self.directory = os.path.abspath(directory)
     self.best_metric = best_metric
     with _explained(self._opening):
+      os.makedirs(self.directory, exist_ok=True)
       self._store = ocp.training.Checkpointer(
         self.directory, context=_context(), preservation_policy=self._policy(keep))
 
@@ -46,9 +47,8 @@ class Checkpoints:
            metrics: dict[str, float] | None = None) -> bool:
     """Starts to save `arrays` (which may be donated at once) and `data`; waits for the save before.
 
-    Returns False, and leaves what is there, where `step` is saved already. Raises CheckpointError
-    where the directory cannot be written or the save before failed, ValueError if `data` is not
-    JSON or a name is taken.
+    Returns False, and changes nothing, where `step` is saved already. Raises CheckpointError where
+    writing, or the save before, failed; ValueError if `data` is not JSON or a name is taken.
     """
     if clash := set(arrays) & set(RESERVED):
       raise ValueError(f'arrays cannot be called {clash.pop()!r}: it is reserved, use another name')

@@ -81,18 +81,26 @@ def rms_norm(x: Array, scale: Array, eps: float) -> Array:
 
 
 def heads(weights: dict, qkv: Array, where: Span, eps: float) -> tuple[Array, KV]:
-  """qkv [B,G,T,K,R+2,C] -> queries [B,K,G,R,T,C] and the tokens' own keys and values [B,K,G,T,C]."""
-  qkv = jnp.transpose(qkv, (0, 3, 1, 4, 2, 5))
-  q, k, v = qkv[:, :, :, :-2], qkv[:, :, :, -2:-1], qkv[:, :, :, -1]
+  """qkv [B,G,T,K,R+2,C] -> queries [B,K,G,R,T,C] and the tokens' own keys and values [B,K,G,T,C].
+
+  Queries and keys are normalised and turned together, before heads become major: without the barrier the compiler would do
+  it again for each use.
+  """
+  turned, v = qkv[..., :-1, :], qkv[..., -1, :]
   if 'q_norm' in weights:
-    q, k = rms_norm(q, weights['q_norm'], eps), rms_norm(k, weights['k_norm'], eps)
-  return _rotate(q, where), KV(_rotate(k, where)[:, :, :, 0], v)
+    repeat = turned.shape[-2] - 1
+    scale = jnp.stack([*[weights['q_norm']] * repeat, weights['k_norm']])
+    turned = rms_norm(turned, scale, eps)
+  turned = jax.lax.optimization_barrier(_rotate(turned, where))
+  q = jnp.transpose(turned[..., :-1, :], (0, 3, 1, 4, 2, 5))
+  return q, KV(*(jnp.transpose(x, (0, 3, 1, 2, 4)) for x in (turned[..., -1, :], v)))
 
 
 def _rotate(x, where):
-  cos, sin = where.cos[:, None, :, None], where.sin[:, None, :, None]
-  a, b = jnp.split(x, 2, -1)
-  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)
+  """x [B,G,T,K,R,C]: feature i turns with feature i + C/2."""
+  cos, sin = (t[:, :, :, None, None] for t in (where.cos, where.sin))
+  cos, sin = jnp.concatenate([cos, cos], -1), jnp.concatenate([-sin, sin], -1)
+  return (x * cos + jnp.roll(x, x.shape[-1] // 2, -1) * sin).astype(x.dtype)
 
 
 def attend(q: Array, own: KV, past: KV | None, where: Span) -> Array:

@@ -1,4 +1,5 @@
 """What a mode works with: everything that a config names, made once."""
+import contextlib
 import dataclasses
 import os
 from typing import Any, NamedTuple
@@ -26,10 +27,12 @@ class Session(NamedTuple):
   tasks: dict[str, Task]
   clock: Clock
 
-  def scorer(self, name: str) -> Scorer | None:
+  def scoring(self, name: str) -> contextlib.AbstractContextManager[Scorer | None]:
     """Worker processes for the verifier of stage `name`; None where it is a JAX function."""
     task, settings = self.tasks[name], self.config.scoring
-    return None if task.reward is None else Scorer(task.reward, settings.workers, settings.timeout)
+    if task.reward is None:
+      return contextlib.nullcontext()
+    return Scorer(task.reward, settings.workers, settings.timeout)
 
   def params(self):
     """Fresh parameters, from the seed."""

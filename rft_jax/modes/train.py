@@ -56,12 +56,8 @@ class Training:
     for index, name in enumerate(self.config.stages):
       if index < self.place['stage']:
         continue
-      scorer = self.session.scorer(name)
-      try:
+      with self.session.scoring(name) as scorer:
         params = self._stage(index, name, params, scorer)
-      finally:
-        if scorer is not None:
-          scorer.close()
     return self._finish()
 
   def _stage(self, index, name, params, scorer):

@@ -28,31 +28,42 @@ UNCHECKABLE = {
 
 
 def make(tokenizer, *, dataset: str = 'countdown', options: dict | None = None,
-         answer_tags: bool = False, max_answer: int = 256, size: int | None = None) -> Task:
+         answer_tags: bool = False, max_answer: int = 256, size: int | None = None,
+         lines: int | None = None) -> Task:
   """The task of a data set, with its own `options`.
 
   answer_tags: the answer is what stands in the completion's only <answer>...</answer> pair.
   max_answer: characters; longer texts are right only if they are the known answer. size: examples
-  of each split, None for no end. Raises ConfigError for what does not fit the data set.
+  of each split, None for no end. lines: keep only so many lines of the question, where the rest
+  explains it to readers of English. Raises ConfigError for what does not fit the data set.
   """
   options = dict(options or {})
   check_options(dataset, options)
   problems = functools.lru_cache(maxsize=32)(functools.partial(block, dataset, options))
   problems(0)
 
+  @functools.lru_cache(maxsize=4096)  # some problems take 0.1 s, and evaluations ask again
   def example(split: str, index: int) -> Example:
     if size is not None and index >= size:
       raise ConfigError(f'index {index} of split {split!r} is beyond size={size}: raise size')
     at = functools.cache(lambda attempt: entry(problems, index * WALK + attempt))
-    text = lambda attempt: at(attempt)['question'] if at(attempt)['answer'] != '' else None
+    text = lambda attempt: identity(dataset, at(attempt)) if at(attempt)['answer'] != '' else None
     found = at(redraw(split, text, f'data set {dataset!r}'))
     answer = found['answer']
     response = f'<answer>{answer}</answer>' if answer_tags and answer else answer or ''
-    prompt = found['question'] + (TAGS if answer_tags else '')
+    question = '\n'.join(found['question'].split('\n')[:lines])
+    prompt = question + (TAGS if answer_tags else '')
     return Example(prompt, facts(dataset, options, found), response)
 
   reward = functools.partial(verify, answer_tags=answer_tags, max_answer=max_answer)
   return Task(example, size=lambda split: size, reward=reward)
+
+
+def identity(dataset: str, found: dict) -> str:
+  """What makes two problems the same: for some data sets less than their wording."""
+  if dataset == 'countdown':
+    return f"{found['metadata']['target']} of {sorted(found['metadata']['numbers'])}"
+  return found['question']
 
 
 def check_options(dataset: str, options: dict):

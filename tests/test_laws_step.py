@@ -1,0 +1,172 @@
+"""Laws 1 and 2: where and how a batch is cut does not change what is learned from it."""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from rft_jax.infra.parallel import Mesh, Pmap
+from rft_jax.sampling import make_rollout
+from rft_jax.steps import describe, learning_rng, make_learn, make_rl_step, make_total, reward_last
+
+PLACES = dict(one=tiny.alone, pmap=lambda: Pmap(jax.devices()),
+              mesh=lambda: Mesh(jax.devices(), fsdp=2, tensor=2))
+RL, ALL = ('reinforce', 'grpo', 'ppo'), ('sft', 'reinforce', 'grpo', 'ppo')
+
+
+def run(place, preset, step):
+  """Two iterations: the parameters and every metric of both."""
+  state, metrics = place.put_state(tiny.standard(preset).state), []
+  for i in range(2):
+    state, scalars = step(state, tiny.prompts(seed=i))
+    metrics.append(scalars)
+  return jax.device_get(place.get_state(state).params), metrics
+
+
+def learner(place, preset):
+  it = tiny.standard(preset)
+  return make_learn(it.objective, it.tx, **tiny.UPDATES[preset], axis=place.axis)
+
+
+@functools.cache
+def fused(where, preset):
+  place = PLACES[where]()
+  rollout = make_rollout(tiny.standard(preset).policy.decoder, tiny.GROUP, tiny.NEW)
+  rl_step = place.compile(
+      make_rl_step(rollout, tiny.reward, learner(place, preset), place.axis), 'sbrr', donate=True)
+
+  def step(state, prompts):
+    state, metrics = rl_step(state, place.put_batch(prompts), tiny.options(), tiny.RNG)
+    return state, place.scalars(metrics)
+  return run(place, preset, step)
+
+
+def split(where, preset):
+  """The same with a verifier on the host."""
+  place = PLACES[where]()
+  rollout = make_rollout(tiny.standard(preset).policy.decoder, tiny.GROUP, tiny.NEW)
+  inner, total = learner(place, preset), make_total(place.axis)
+
+  def learn(state, experience, rewards, options, rng):
+    experience = reward_last(experience, rewards)
+    facts = describe(experience, options.stop, total)
+    state, learned = inner(state, experience, learning_rng(rng, state.step))
+    return state, facts | learned
+  sample = place.compile(lambda s, p, o, r: rollout(s.params, p, o, r, s.step), 'sbrr')
+  learn = place.compile(learn, 'sbbrr', donate=True)
+
+  def step(state, prompts):
+    experience = sample(state, place.put_batch(prompts), tiny.options(), tiny.RNG)
+    e, answer = place.rows(experience), np.repeat(prompts.answer, tiny.GROUP)
+    rewards = tiny.reward(e.tokens[:, e.prefix:], e.target[:, e.prefix:], answer, np)
+    state, metrics = learn(
+        state, experience, place.put_batch(rewards.astype(np.float32)), tiny.options(), tiny.RNG)
+    return state, place.scalars(metrics)
+  return run(place, preset, step)
+
+
+@functools.cache
+def imitation(where):
+  place, it = PLACES[where](), tiny.standard('sft')
+  learn = place.compile(learner(place, 'sft'), 'sbr', donate=True)
+
+  def step(state, prompts):
+    batch = tiny.experience(it, prompts).replace(group=1, prefix=0)
+    state, metrics = learn(state, place.put_batch(batch), tiny.RNG)
+    return state, place.scalars(metrics)
+  return run(place, 'sft', step)
+
+
+@pytest.mark.parametrize('preset', RL)
+def test_fused_equals_split(preset):
+  assert tiny.moved(tiny.standard(preset).state.params, fused('one', preset)[0]) > 1e-3
+  tiny.assert_close(fused('one', preset), split('one', preset))
+
+
+@pytest.mark.parametrize('where', ['pmap', 'mesh'])
+@pytest.mark.parametrize('preset', RL)
+def test_one_device_equals_eight(preset, where):
+  assert len(PLACES[where]().put_batch(np.zeros(16)).sharding.device_set
+             if where == 'mesh' else jax.devices()) == 8
+  tiny.assert_close(fused('one', preset), fused(where, preset))
+
+
+@pytest.mark.parametrize('where', ['pmap', 'mesh'])
+def test_imitation_on_one_device_equals_eight(where):
+  assert tiny.moved(tiny.standard('sft').state.params, imitation('one')[0]) > 1e-3
+  tiny.assert_close(imitation('one'), imitation(where))
+
+
+def test_split_on_eight_devices_equals_fused_on_one():
+  tiny.assert_close(fused('one', 'grpo'), split('pmap', 'grpo'))
+
+
+@functools.cache
+def batch(preset):
+  return tiny.experience(tiny.standard(preset), tiny.prompts(8))
+
+
+def after(preset, experience, microbatches=1):
+  """Parameters after one update with everything in it."""
+  it = tiny.standard(preset)
+  learn = jax.jit(make_learn(it.objective, it.tx, microbatches=microbatches))
+  state, metrics = learn(it.state, experience, tiny.RNG)
+  assert tiny.moved(it.state.params, state.params) > 1e-3
+  return jax.device_get((state.params, metrics))
+
+
+@functools.cache
+def plain(preset):
+  return after(preset, batch(preset))
+
+
+def widened(e, left=0, right=0):
+  """More columns of padding, filled with arbitrary ids."""
+  def pad(x, fill=0):
+    return np.pad(x, ((0, 0), (left, right)), constant_values=fill)
+  return e.replace(tokens=pad(e.tokens, 5), valid=pad(e.valid), target=pad(e.target), version=pad(e.version),
+                   behaviour_logp=pad(e.behaviour_logp), rewards=pad(e.rewards), prefix=e.prefix + left)
+
+
+@pytest.mark.parametrize('count', [2, 4])
+@pytest.mark.parametrize('preset', ALL)
+def test_microbatches_do_not_matter(preset, count):
+  tiny.assert_close(plain(preset), after(preset, batch(preset), count))
+
+
+@pytest.mark.parametrize('side', ['left', 'right'])
+@pytest.mark.parametrize('preset', ALL)
+def test_padding_does_not_matter(preset, side):
+  tiny.assert_close(plain(preset), after(preset, widened(batch(preset), **{side: 3})))
+
+
+@pytest.mark.parametrize('preset', ALL)
+def test_order_of_groups_does_not_matter(preset):
+  e, order = batch(preset), np.random.default_rng(0).permutation(8)
+  rows = (order[:, None] * e.group + np.arange(e.group)).reshape(-1)
+  tiny.assert_close(plain(preset), after(preset, jax.tree.map(lambda x: x[rows], e)))
+
+
+@pytest.mark.parametrize('preset', ['grpo', 'ppo'])
+def test_sharing_the_prompt_does_not_matter(preset):
+  it, e, total = tiny.standard(preset), batch(preset), make_total(None)
+  shared = it.objective.weigh(it.objective.prepare(it.state, e, total), total)
+  single = shared.replace(experience=shared.experience.replace(group=1, prefix=0))
+  gradient = jax.jit(jax.value_and_grad(it.objective.loss, has_aux=True))
+  tiny.assert_close(*(gradient(it.state.params, b, tiny.RNG) for b in (shared, single)))
+  assert shared.experience.prefix > 0 and shared.experience.group > 1
+
+
+def test_other_rows_do_not_matter():
+  it, e = tiny.standard('ppo'), batch('ppo')
+  score = jax.jit(lambda e: it.policy.score(it.state.params, e, 1.0, {'values', 'entropy'}))
+  together = score(e)
+  for first in (0, 12):
+    rows = slice(first, first + e.group)
+    tiny.assert_close(jax.tree.map(lambda x, r=rows: x[r], together), score(jax.tree.map(lambda x, r=rows: x[r], e)))
+  row = jax.tree.map(lambda x: x[5:6], e).replace(group=1, prefix=0)
+  own = score(row)
+  for one, all_of_them in zip(own, together, strict=True):
+    tiny.assert_close(jnp.where(row.target, one, 0), jnp.where(row.target, all_of_them[5:6], 0))
