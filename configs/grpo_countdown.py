@@ -23,7 +23,7 @@ def get_config(variant: str = ''):
       task, 'grpo', steps=200, prompts=16, group=16, max_prompt=72, max_new=16,
       algorithm=dict(kl='none', advantage='grpo(eps=1e-4)'),
       optimizer=dict(lr=3e-4), evaluate=dict(every=50, prompts=256))
-  if variant == 'smoke':
+  if defaults.check_variant(variant) == 'smoke':
     c.warmup.update(steps=2, prompts=8, evaluate=dict(prompts=8))
     c.rl.update(steps=2, prompts=4, group=4, evaluate=dict(every=0, prompts=8))
   return c

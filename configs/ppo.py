@@ -18,6 +18,6 @@ def get_config(variant: str = ''):
       epochs=2, minibatches=2,
       algorithm=dict(kl='k1(coef=1e-3)', advantage='gae(lam=1.0)', value_loss='clipped(coef=0.5)'),
       optimizer=dict(lr=3e-4), evaluate=dict(prompts=512))
-  if variant == 'smoke':
+  if defaults.check_variant(variant) == 'smoke':
     c.ppo.update(steps=2, prompts=16, evaluate=dict(prompts=8))
   return c

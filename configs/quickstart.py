@@ -25,7 +25,7 @@ def get_config(variant: str = ''):
       algorithm=dict(kl='none', advantage='grpo(eps=1e-4)'),
       optimizer=dict(lr=3e-4),
       evaluate=dict(prompts=512))
-  if variant == 'smoke':
+  if defaults.check_variant(variant) == 'smoke':
     c.warmup.update(steps=2, prompts=8, stop='', evaluate=dict(every=0, prompts=8))
     c.rl.update(steps=2, prompts=4, group=4, evaluate=dict(prompts=8))
   return c

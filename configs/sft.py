@@ -16,6 +16,6 @@ def get_config(variant: str = ''):
       'cups(think=1.0)', 'sft', steps=400, prompts=128, group=1, max_prompt=15, max_new=16,
       optimizer=dict(lr=2e-3, warmup=20, schedule='cosine'),
       evaluate=dict(every=100, prompts=256))
-  if variant == 'smoke':
+  if defaults.check_variant(variant) == 'smoke':
     c.sft.update(steps=2, prompts=8, evaluate=dict(every=0, prompts=8))
   return c

@@ -4,6 +4,8 @@ Config holds strings, numbers and flags only. An unknown key is an error that na
 """
 from ml_collections import ConfigDict
 
+from rft_jax.registry import ConfigError, nearest
+
 RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep')
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is evaluated)."""
 
@@ -55,3 +57,55 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
   settings = {k: dict(config[k]) | v if isinstance(v, dict) and k in config else v for k, v in settings.items()}
   config.update(settings)
   return config
+
+
+LEAST = {
+    'seed': 0, 'parallel.devices': 0, 'parallel.fsdp': 1, 'parallel.tensor': 1, 'checkpoint.every': 0,
+    'checkpoint.keep': 1, 'log.every': 1, 'log.samples': 0}
+LEAST_OF_STAGE = {
+    'steps': 1, 'prompts': 1, 'group': 1, 'max_prompt': 1, 'max_new': 1, 'staleness': 0, 'epochs': 1,
+    'minibatches': 1, 'microbatches': 1, 'optimizer.warmup': 0, 'evaluate.every': 0,
+    'evaluate.prompts': 1}
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ConfigError for stages that are not there, unknown keys, and numbers out of range."""
+  if not config.stages:
+    raise ConfigError("stages=() leaves nothing to do: name at least one, such as stages=('rl',)")
+  known, groups = base(), [k for k, v in config.items() if isinstance(v, ConfigDict)]
+  stages = [key for key in groups if key not in known]
+  for name in config.stages:
+    if name not in stages:
+      raise ConfigError(f'stages names {name!r}, but the config has no such stage: '
+                        + nearest(name, stages))
+  check_keys({k: v for k, v in config.items() if k not in (*stages, 'model')}, known)
+  check_least(config, LEAST)
+  for name in stages:
+    check_keys(config[name], stage('', ''), f'{name}.')
+    check_least(config[name], LEAST_OF_STAGE, f'{name}.')
+
+
+def check_keys(given, known, prefix: str = '') -> None:
+  """Raises ConfigError for a key of `given`, at any depth, that `known` lacks."""
+  for key, value in given.items():
+    if key not in known:
+      raise ConfigError(f'{prefix}{key}={value!r} is no setting: {nearest(key, known)}')
+    if isinstance(known[key], ConfigDict):
+      check_keys(value, known[key], f'{prefix}{key}.')
+
+
+def check_least(config, least: dict[str, int], prefix: str = '') -> None:
+  """Raises ConfigError for a number below its bound."""
+  for path, bound in least.items():
+    value = config
+    for key in path.split('.'):
+      value = value[key]
+    if value < bound:
+      raise ConfigError(f'{prefix}{path}={value} must be at least {bound}')
+
+
+def check_variant(variant: str, known: tuple[str, ...] = ('smoke',)) -> str:
+  """The variant that a file of `configs/` was asked for, '' for none. Raises ConfigError for others."""
+  if variant and variant not in known:
+    raise ConfigError(f'unknown variant {variant!r}: {nearest(variant, known)}')
+  return variant

@@ -58,5 +58,5 @@ def guarded(function):
 if __name__ == '__main__':
   os.environ.setdefault(STARTED, str(time.time()))
   os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
-  launch.prepare_process('rft_jax.main')
+  launch.prepare_process()
   app.run(guarded(main), flags_parser=guarded(app.parse_flags_with_usage))

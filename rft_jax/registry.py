@@ -8,11 +8,21 @@ import ast
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable
 
+DOTTED = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*')
 
-class ConfigError(ValueError):
-  """A setting that cannot work: the message is one line with the value, the rule and the way out."""
+
+class UserError(Exception):
+  """What a person can mend: one line with the value, the rule and the way out.
+
+  Any other exception is a bug, and keeps its traceback.
+  """
+
+
+class ConfigError(UserError, ValueError):
+  """A setting that cannot work."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -23,13 +33,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def parse(spec: str) -> tuple[str, dict]:
-  """`'name(k=v, ...)'` -> name, options. Raises ConfigError on anything else."""
+  """`'name(k=v, ...)'` -> name (which may be dotted), options. Raises ConfigError on anything else."""
   try:
     node = ast.parse(spec.strip(), mode='eval').body
-    if isinstance(node, ast.Name):
-      return node.id, {}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-      return node.func.id, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    name = ast.unparse(call.func)
+    if DOTTED.fullmatch(name) and not call.args and all(k.arg for k in call.keywords):
+      return name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
   except (SyntaxError, ValueError):
     pass
   raise ConfigError(f'{spec!r} is not of the form name or name(option=literal, ...)')
@@ -37,11 +47,22 @@ def parse(spec: str) -> tuple[str, dict]:
 
 def bind(function: Callable, options: dict, what: str) -> Callable:
   """Binds keyword-only `options`; an option that `function` does not have is an error."""
-  known = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
-  for option in options:
+  parameters = inspect.signature(function).parameters.values()
+  known = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
+  for option, value in options.items():
     if option not in known:
       raise ConfigError(f'{what} has no option {option!r}: ' + (nearest(option, known) if known else 'it has none'))
+    if not same_kind(value, known[option]):
+      raise ConfigError(f'{what}: {option}={value!r} must be of the kind of its default, {known[option]!r}')
   return functools.partial(function, **options)
+
+
+def same_kind(value: object, default: object) -> bool:
+  """Whether a number replaces a number, a flag a flag and a text a text; other defaults allow anything."""
+  for kind in (bool, (int, float), str):
+    if isinstance(default, kind):
+      return isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool)
+  return True
 
 
 class Registry:

@@ -10,6 +10,7 @@ from flax import struct
 
 from rft_jax.models.policy import token_logp
 from rft_jax.models.transformer import Decoder
+from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Experience, Prompts, PyTree
 
 CANDIDATES = 256
@@ -30,13 +31,13 @@ class Sampling:
 
 def sampling(stop, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_new: int = 0,
              max_new: int = 2**30) -> Sampling:
-  """Checks and converts; raises ValueError with the allowed range."""
+  """Checks and converts; raises ConfigError with the allowed range."""
   rules = [('temperature', temperature, temperature >= 0, '>= 0'), ('top_k', top_k, top_k >= 0, '>= 0'),
            ('top_p', top_p, 0 < top_p <= 1, 'in (0, 1]'), ('min_new', min_new, min_new >= 0, '>= 0'),
            ('max_new', max_new, max_new >= max(min_new, 1), 'at least 1 and min_new')]
   for name, value, fine, rule in rules:
     if not fine:
-      raise ValueError(f'{name}={value} must be {rule}')
+      raise ConfigError(f'{name}={value} must be {rule}')
   return Sampling(jnp.float32(temperature), jnp.int32(top_k), jnp.float32(top_p), jnp.int32(min_new),
                   jnp.int32(max_new), jnp.asarray(stop, jnp.int32))
 
@@ -55,6 +56,7 @@ def make_rollout(decoder: Decoder, group: int, max_new: int, truncate: bool = Fa
     keys = jax.vmap(lambda i, g: jax.random.fold_in(jax.random.fold_in(rng, i), g))(
         jnp.repeat(prompts.ids, group), jnp.tile(jnp.arange(group), b))
     limit = jnp.minimum(options.max_new, max_new)
+    memory = decoder.apply(weights, past, method='memory')
 
     def body(carry):
       index, state, length, done, tokens, logps, cache = carry
@@ -64,7 +66,7 @@ def make_rollout(decoder: Decoder, group: int, max_new: int, truncate: bool = Fa
       length = length + ~done
       done |= (token[:, None] == options.stop).any(1) | (index + 1 >= limit)
       tokens, logps = tokens.at[:, index].set(token), logps.at[:, index].set(logp)
-      state, cache = decoder.apply(weights, token.reshape(b, group), index, past, prompts.valid, cache,
+      state, cache = decoder.apply(weights, token.reshape(b, group), index, memory, prompts.valid, cache,
                                    method='decode')
       return index + 1, state, length, done, tokens, logps, cache
 
@@ -77,8 +79,8 @@ def make_rollout(decoder: Decoder, group: int, max_new: int, truncate: bool = Fa
       if size == max_new:
         break
       grown = min(2 * size, max_new)
-      cache = jax.tree.map(lambda x, by=grown - size: jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, by), (0, 0)]),
-                           carry[-1])
+      room = decoder.apply(weights, b, group, grown, method='empty_cache')
+      cache = jax.tree.map(lambda new, old: jax.lax.dynamic_update_slice(new, old, [0] * old.ndim), room, carry[-1])
       size, carry = grown, (*carry[:-1], cache)
     return _experience(prompts, group, *carry[2:3], *carry[4:6], version)
   return rollout

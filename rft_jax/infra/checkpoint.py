@@ -17,13 +17,14 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from rft_jax.infra import leaves
+from rft_jax.registry import UserError
 from rft_jax.types import PyTree
 
 COMPLETE = 'commit_success.txt'
 RESERVED = ('data', 'metrics')
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError):
   """A checkpoint that cannot be written or read: one line with place, reason and way out."""
 
 

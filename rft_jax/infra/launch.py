@@ -9,19 +9,19 @@ ALLOCATOR = {
 """glibc otherwise returns a step's large temporaries to the kernel and faults them in again at the next step."""
 
 
-def prepare_process(module: str) -> None:
-  """Starts `python -m module` with the same arguments anew under ALLOCATOR; settings that the user made stay."""
+def prepare_process() -> None:
+  """Starts this very command anew under ALLOCATOR, before JAX is imported; settings that the user made stay."""
   missing = {k: v for k, v in ALLOCATOR.items() if k not in os.environ}
   if sys.platform == 'linux' and missing and 'RFT_JAX_PREPARED' not in os.environ:
     os.environ |= missing | {'RFT_JAX_PREPARED': '1'}
-    os.execv(sys.executable, [sys.executable, '-m', module, *sys.argv[1:]])
+    os.execv(sys.executable, sys.orig_argv)
 
 
-def prepare_jax() -> None:
-  """One CPU device per core, unless XLA_FLAGS says otherwise; compiled programs are kept in the user's cache folder."""
+def prepare_jax(cpu_devices: int = 0) -> None:
+  """So many CPU devices (0: one per core), unless XLA_FLAGS says otherwise; compiled programs are kept in the user's cache folder."""
   import jax
   if 'xla_force_host_platform_device_count' not in os.environ.get('XLA_FLAGS', ''):
-    jax.config.update('jax_num_cpu_devices', os.cpu_count() or 1)
+    jax.config.update('jax_num_cpu_devices', cpu_devices or os.cpu_count() or 1)
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(cache_folder() / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -2,7 +2,6 @@
 
 Arguments come in three kinds: 's' state, 'b' batch (its leading axis is cut into `shards`), 'r' the same everywhere.
 """
-import math
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -115,16 +114,15 @@ class Mesh:
     return {k: float(v) for k, v in jax.device_get(metrics).items()}
 
 
-def make_placement(config) -> Placement:
+def make_placement(kind: str = 'auto', devices: int = 0, fsdp: int = 1, tensor: int = 1) -> Placement:
   """From `config.parallel`. Raises ConfigError for an unknown kind or more devices than there are."""
-  devices, count = jax.devices(), config.devices or len(jax.devices())
-  if count > len(devices):
-    raise ConfigError(f'parallel.devices={count}, but there are {len(devices)}: {devices}')
-  kinds = dict(pmap=lambda: Pmap(devices[:count]),
-               mesh=lambda: Mesh(devices[:count], config.fsdp, config.tensor))
-  kind = config.kind
+  there = jax.devices()
+  if devices > len(there):
+    raise ConfigError(f'parallel.devices={devices}, but there are {len(there)}: {there}')
+  used = there[:devices or len(there)]
+  kinds = dict(pmap=lambda: Pmap(used), mesh=lambda: Mesh(used, fsdp, tensor))
   if kind == 'auto':
-    kind = 'pmap' if count > 1 and math.prod((config.fsdp, config.tensor)) == 1 else 'mesh'
+    kind = 'pmap' if len(used) > 1 and fsdp * tensor == 1 else 'mesh'
   if kind not in kinds:
     raise ConfigError(f'parallel.kind={kind!r}: {nearest(kind, [*kinds, "auto"])}')
   return kinds[kind]()

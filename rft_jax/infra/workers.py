@@ -15,10 +15,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from rft_jax.registry import UserError
+
 START_LIMIT = 120.0  # seconds that a worker may take to import its verifier
 
 
-class ScoringError(RuntimeError):
+class ScoringError(UserError):
   """A verifier failed: the message is one line with the completion, what happened, the way out."""
 
 

@@ -103,10 +103,13 @@ def _rotate(x, where):
   return (x * cos + jnp.roll(x, x.shape[-1] // 2, -1) * sin).astype(x.dtype)
 
 
-def attend(q: Array, own: KV, past: KV | None, where: Span) -> Array:
-  """Softmax attention of q [B,K,G,R,T,C] over own and past keys together -> [B,K,G,R,T,C]."""
+def attend(q: Array, own: KV, past: KV | None, where: Span, keys: str = 'sc') -> Array:
+  """Softmax attention of q [B,K,G,R,T,C] over own and past keys together -> [B,K,G,R,T,C].
+
+  keys: the order of the own keys' last axes; a decode cache keeps them 'cs', as its matmul reads them.
+  """
   q = q / math.sqrt(q.shape[-1])
-  scores = [_scores('bkgrtc,bkgsc->bkgrts', q, own.k, where.own[:, None, :, None])]
+  scores = [_scores(f'bkgrtc,bkg{keys}->bkgrts', q, own.k, where.own[:, None, :, None])]
   if past is not None:
     scores.append(_scores('bkgrtc,bkpc->bkgrtp', q, past.k, where.past[:, None, None, None, None]))
   top = scores[0].max(-1, keepdims=True)

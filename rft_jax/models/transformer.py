@@ -5,6 +5,7 @@ flattened to `[M, D]` for every matmul and regrouped for attention only. Rows ma
 and `prefix` of `types.Experience`): it is computed once per group, in sampling and in training alike.
 """
 import dataclasses
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,8 +17,13 @@ from rft_jax.types import Array
 
 FAMILIES = {'qwen3': dict(qk_norm=True), 'llama': dict(qk_norm=False)}
 UNROLL = 8
-"""Decoding runs a Python loop over at most so many layers: a scan would copy each layer's weights for each token. Deeper
-models are scanned, to keep compile time independent of depth."""
+"""Decoding runs a Python loop over at most so many layers: a scan copies each layer's weights for each token."""
+
+
+class Memory(NamedTuple):
+  """A layer's parameters and its keys and values of the prompts; all layers' of a deep model."""
+  weights: dict[str, Array]
+  past: KV
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,39 +96,43 @@ class Decoder(nn.Module):
     x, kv = self._run(tokens.reshape(-1), [self._span(valid[:, None])])
     return x.reshape(*tokens.shape, -1)[:, -1], kv
 
-  def decode(self, tokens: Array, index: Array, past: KV, past_valid: Array,
-             cache: tuple[KV, ...]) -> tuple[Array, tuple[KV, ...]]:
-    """Each row's token number `index` after its prompt, i32[B,G] -> its state [B*G,D] and the cache.
+  def memory(self, past: KV) -> tuple[Memory, ...]:
+    """What decoding reads at every token, cut by layer once and for all; past [L,B,K,P,C].
 
-    past [L,B,K,P,C] with past_valid bool[B,P]; cache: a KV [B,K,G,S,C] per layer, or one [L,B,K,G,S,C].
+    Within the token loop each cut would be a copy. Models deeper than UNROLL stay in one piece, which is scanned, to keep
+    compile time independent of depth.
     """
-    c, size = self.config, cache[0].k.shape[-2]
+    if self.config.num_hidden_layers > UNROLL:
+      return Memory(self.layers, past),
+    return tuple(Memory(*jax.tree.map(lambda x: x[i], (self.layers, past)))
+                 for i in range(self.config.num_hidden_layers))
+
+  def empty_cache(self, b: int, group: int, size: int) -> tuple[KV, ...]:
+    """Room for `size` tokens after each prompt: keys [B,K,G,C,S] and values [B,K,G,S,C] for each entry of `memory`."""
+    c = self.config
+    deep = c.num_hidden_layers > UNROLL
+    rows = (*[c.num_hidden_layers] * deep, b, c.num_key_value_heads, group)
+    make = lambda *shape: jnp.zeros((*rows, *shape), self.embed.dtype)
+    return tuple(KV(make(c.head_dim, size), make(size, c.head_dim)) for _ in range(1 if deep else c.num_hidden_layers))
+
+  def decode(self, tokens: Array, index: Array, memory: tuple[Memory, ...], past_valid: Array,
+             cache: tuple[KV, ...]) -> tuple[Array, tuple[KV, ...]]:
+    """Each row's token number `index` after its prompt, i32[B,G] -> its state [B*G,D] and the cache; past_valid bool[B,P]."""
+    c, size = self.config, cache[0].v.shape[-2]
     own = jnp.broadcast_to(jnp.arange(size) <= index, (*tokens.shape, 1, size))
     positions = jnp.broadcast_to((past_valid.sum(1) + index)[:, None, None], (*tokens.shape, 1))
     where = span(positions, own, past_valid, c.head_dim, c.rope_theta)
     x = self.embed[tokens.reshape(-1)]
-    if c.num_hidden_layers <= UNROLL:
-      cache = list(cache)
-      for i in range(c.num_hidden_layers):
-        weights, before = jax.tree.map(lambda a: a[i], (self.layers, past))
-        x, cache[i] = _decode_layer(c, weights, x, where, before, cache[i], index)
+    if c.num_hidden_layers > UNROLL:
+      x, cache = _decode_deep(c, memory[0], x, where, cache[0], index)
+      cache = cache,
     else:
-      def body(carry, inputs):
-        weights, before, i = inputs
-        x, cache = carry
-        x, new = _decode_layer(c, weights, x, where, before, jax.tree.map(lambda a: a[i], cache), index)
-        return (x, jax.tree.map(lambda a, b: a.at[i].set(b), cache, new)), None
-      (x, stacked), _ = jax.lax.scan(
-          body, (x, cache[0]), (self.layers, past, jnp.arange(c.num_hidden_layers)))
-      cache = [stacked]
-    return rms_norm(x, self.final_norm, c.rms_norm_eps), tuple(cache)
-
-  def empty_cache(self, b: int, group: int, size: int) -> tuple[KV, ...]:
-    c = self.config
-    shape, dtype = (b, c.num_key_value_heads, group, size, c.head_dim), self.embed.dtype
-    if c.num_hidden_layers <= UNROLL:
-      return tuple(KV(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(c.num_hidden_layers))
-    return (KV(*(jnp.zeros((c.num_hidden_layers, *shape), dtype) for _ in range(2))),)
+      new = []
+      for layer, before in zip(memory, cache, strict=True):
+        x, after = _decode_layer(c, layer, x, where, before, index)
+        new.append(after)
+      cache = tuple(new)
+    return rms_norm(x, self.final_norm, c.rms_norm_eps), cache
 
   def logits(self, states: Array) -> Array:
     """[..., D] -> f32[..., V]."""
@@ -170,8 +180,18 @@ def _layer(c: ModelConfig, weights, x, spans: list[Span]):
   return project_out(weights, x, attended, c.rms_norm_eps), past if len(spans) == 1 else None
 
 
-def _decode_layer(c: ModelConfig, weights, x, where, past, cache, index):
-  qkv = project_in(weights, x, c.rms_norm_eps)
-  q, new = heads(weights, qkv.reshape(*where.cos.shape[:3], *qkv.shape[1:]), where, c.rms_norm_eps)
-  cache = jax.tree.map(lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, index, 3), cache, new)
-  return project_out(weights, x, [attend(q, cache, past, where)], c.rms_norm_eps), cache
+def _decode_deep(c: ModelConfig, memory: Memory, x, where, cache: KV, index):
+  def body(carry, inputs):
+    layer, i = inputs
+    x, cache = carry
+    x, new = _decode_layer(c, layer, x, where, jax.tree.map(lambda a: a[i], cache), index)
+    return (x, jax.tree.map(lambda a, b: a.at[i].set(b), cache, new)), None
+  return jax.lax.scan(body, (x, cache), (memory, jnp.arange(c.num_hidden_layers)))[0]
+
+
+def _decode_layer(c: ModelConfig, layer: Memory, x, where, cache: KV, index):
+  qkv = project_in(layer.weights, x, c.rms_norm_eps)
+  q, new = heads(layer.weights, qkv.reshape(*where.cos.shape[:3], *qkv.shape[1:]), where, c.rms_norm_eps)
+  cache = KV(jax.lax.dynamic_update_slice_in_dim(cache.k, new.k.swapaxes(3, 4), index, 4),
+             jax.lax.dynamic_update_slice_in_dim(cache.v, new.v, index, 3))
+  return project_out(layer.weights, x, [attend(q, cache, layer.past, where, keys='cs')], c.rms_norm_eps), cache

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rft_jax.algorithms.presets import Algorithm, resolve
+from rft_jax.config import check
 from rft_jax.data.text import load_tokenizer
 from rft_jax.infra.progress import Clock
 from rft_jax.infra.parallel import Placement, make_placement
@@ -41,14 +42,10 @@ class Session(NamedTuple):
 
 def open_session(config) -> Session:
   """Raises ConfigError for whatever of the config cannot work, before anything is compiled or written."""
-  if not config.stages:
-    raise ConfigError("stages=() leaves nothing to do: name at least one, such as stages=('rl',)")
-  for name in config.stages:
-    if name not in config:
-      raise ConfigError(f'stages names {name!r}, but the config has no such stage: {nearest(name, config)}')
+  check(config)
   tokenizer = load_tokenizer(config.tokenizer)
   tasks = {name: make_task(config[name].task, tokenizer) for name in config.stages}
-  return Session(config, _policy(config, tokenizer), tokenizer, make_placement(config.parallel), tasks, Clock())
+  return Session(config, _policy(config, tokenizer), tokenizer, make_placement(**config.parallel), tasks, Clock())
 
 
 def algorithm_of(stage) -> Algorithm:
@@ -63,7 +60,7 @@ def checkpoint_directory(workdir: str) -> str:
 
 def _policy(config, tokenizer) -> Policy:
   """With what any of the stages needs, so that they can share one set of parameters."""
-  fields = {f.name for f in dataclasses.fields(ModelConfig)}
+  fields = {f.name for f in dataclasses.fields(ModelConfig)} - {'vocab_size'}
   for key in config.model:
     if key not in fields:
       raise ConfigError(f'model has no setting {key!r}: {nearest(key, fields)}')

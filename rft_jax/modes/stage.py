@@ -46,6 +46,10 @@ class Stage:
   def build(self) -> None:
     """Compiles what `advance` calls."""
 
+  def rehearse(self) -> None:
+    """Raises ConfigError where the data do not suit the stage; compiles nothing."""
+    self.stream.prompts(self.session.tokenizer, 0, self.config.max_prompt)
+
   def state(self, params: PyTree, step: int) -> TrainState:
     """The state at the beginning of the stage; a reference is a copy, since the state is donated."""
     frozen = {'ref': jax.tree.map(jnp.copy, params)} if 'ref_logp' in self.algorithm.needs else {}
@@ -77,15 +81,20 @@ class Imitation(Stage):
   """Supervised: learn from demonstrations."""
 
   def build(self):
-    if self.task.example('train', 0).response == '':
-      raise ConfigError(f'task {self.config.task!r} has no demonstrations: its examples need a response')
     self._step = self.placement.compile(
         lambda state, batch, rng: self.learn(state, batch, learning_rng(rng, state.step)), 'sbr', donate=True)
 
+  def rehearse(self):
+    super().rehearse()
+    self.demonstrations(0)
+
+  def demonstrations(self, step):
+    length = self.config.max_prompt + self.config.max_new
+    return self.stream.demonstrations(self.session.tokenizer, step, length)
+
   def advance(self, state, step):
     with self.session.clock('data'):
-      length = self.config.max_prompt + self.config.max_new
-      batch = self.stream.demonstrations(self.session.tokenizer, step, length)
+      batch = self.demonstrations(step)
       tokens = int(batch.target.sum())
       batch = self.placement.put_batch(batch)
     with self.session.clock('update'):
@@ -175,10 +184,6 @@ class Split(Stage):
 
 def check_sizes(config, shards: int) -> None:
   """Raises ConfigError, before anything is compiled, where a batch cannot be cut as asked."""
-  least = dict(steps=1, prompts=1, group=1, max_prompt=1, max_new=1, epochs=1, minibatches=1, microbatches=1, staleness=0)
-  for name, bound in least.items():
-    if config[name] < bound:
-      raise ConfigError(f'{name}={config[name]} must be at least {bound}')
   parts = shards * config.minibatches * config.microbatches
   if config.prompts % parts:
     raise ConfigError(

@@ -16,7 +16,7 @@ from rft_jax.infra.workdir import open_workdir
 from rft_jax.modes.report import table
 from rft_jax.modes.session import Session, checkpoint_directory, open_session
 from rft_jax.modes.stage import Stage, make_stage
-from rft_jax.registry import ConfigError
+from rft_jax.registry import ConfigError, UserError
 
 
 SHOWN = {'reward/mean': 'reward', 'loss/nll': 'loss', 'throughput/completion_tokens_per_s': 'tokens/s'}
@@ -24,13 +24,14 @@ SHOWN = {'reward/mean': 'reward', 'loss/nll': 'loss', 'throughput/completion_tok
 CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
 
 
-class NonFinite(RuntimeError):
+class NonFinite(UserError):
   """The loss or its gradient is no longer a number; what was saved before is intact."""
 
 
 def run(config, workdir: str, started: float) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s since 1970."""
   session = open_session(config)
+  rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
   with Checkpoints(checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None) as saved:
@@ -38,6 +39,15 @@ def run(config, workdir: str, started: float) -> dict:
     with Metrics(workdir, os.path.basename(os.path.abspath(workdir)), config.log.tensorboard, config.log.wandb,
                  config.to_dict(), -1 if step is None else step) as metrics:
       return Training(session, workdir, saved, metrics, started).run()
+
+
+def rehearse(session: Session) -> None:
+  """Raises ConfigError for what cannot work in any stage, before the first one begins."""
+  s = session
+  for index, name in enumerate(s.config.stages):
+    stage = s.config[name]
+    make_stage(stage, index, s, s.tasks[name], None).rehearse()
+    accuracy.make(s.policy, s.tasks[name], s.tokenizer, s.placement, stage, None)
 
 
 class Training:
@@ -69,7 +79,8 @@ class Training:
       state = self._restore(stage, state)
     else:
       self.place |= dict(stage=index, step=0, stopped=False)
-      self._evaluate(evaluate, state, name, 'before' if last else '')
+      report = self._evaluate(evaluate, state, name, 'before' if last else '')
+      satisfied(config.stop, report)
     report = None
     with contextlib.closing(Progress(config.steps, self.place['step'], name)) as bar:
       while self.place['step'] < config.steps and not self.place['stopped']:
