@@ -61,7 +61,8 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
 
 LEAST = {
     'seed': 0, 'parallel.devices': 0, 'parallel.fsdp': 1, 'parallel.tensor': 1, 'checkpoint.every': 0,
-    'checkpoint.keep': 1, 'log.every': 1, 'log.samples': 0}
+    'checkpoint.keep': 1, 'log.every': 1, 'log.samples': 0,
+    'scoring.workers': 0}
 LEAST_OF_STAGE = {
     'steps': 1, 'prompts': 1, 'group': 1, 'max_prompt': 1, 'max_new': 1, 'staleness': 0, 'epochs': 1,
     'minibatches': 1, 'microbatches': 1, 'optimizer.warmup': 0, 'evaluate.every': 0,

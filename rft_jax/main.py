@@ -1,57 +1,122 @@
 """`python -m rft_jax.main --config=configs/quickstart.py [--workdir=...] [--config.rl.steps=200 ...]`.
 
-From a config file to the mode that runs it. Whatever is wrong with the input ends in one line on stderr and exit status 1.
+From a config file to the mode that runs it. What is wrong with the input ends in one line on stderr
+and exit status 1; a traceback means a bug of ours. RFT_JAX_TRACEBACK=1 shows it in either case.
 """
+import glob
 import importlib
 import os
 import pkgutil
 import re
 import sys
 import time
+import traceback
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from rft_jax import modes
 from rft_jax.infra import launch
-from rft_jax.registry import ConfigError, nearest
+from rft_jax.registry import ConfigError, UserError, nearest
 
 CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/, perhaps with a variant: configs/quickstart.py:smoke.')
 WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Where the run keeps its files (default runs/<config>); the same again resumes it.')
+    'workdir', None,
+    'Where the run keeps its files (default runs/<config>); the same again resumes it.')
 STARTED = 'RFT_JAX_STARTED'
 
 
 def main(argv: list[str]) -> None:
-  if CONFIG.value is None:
-    raise ConfigError('no --config given: name a file of configs/, such as --config=configs/quickstart.py')
-  known = [m.name for m in pkgutil.iter_modules(modes.__path__) if m.name not in ('session', 'stage', 'report')]
-  if CONFIG.value.mode not in known:
-    raise ConfigError(f'mode={CONFIG.value.mode!r}: {nearest(CONFIG.value.mode, known)}')
-  logging.set_verbosity(logging.ERROR if logging.get_verbosity() == logging.INFO else logging.get_verbosity())
+  config = CONFIG.value
+  if argv[1:]:
+    raise ConfigError(f'{argv[1]!r} is not an option: options are of the form --name=value')
+  if config is None:
+    raise ConfigError('no --config given: name a file of configs/, such as '
+                      '--config=configs/quickstart.py')
+  known = [m.name for m in pkgutil.iter_modules(modes.__path__)
+           if m.name not in ('session', 'stage', 'report')]
+  if config.mode not in known:
+    raise ConfigError(f'mode={config.mode!r}: {nearest(config.mode, known)}')
+  if logging.get_verbosity() == logging.INFO:
+    logging.set_verbosity(logging.ERROR)
   launch.prepare_jax()
-  mode = importlib.import_module(f'rft_jax.modes.{CONFIG.value.mode}')
-  mode.run(CONFIG.value, WORKDIR.value or default_workdir(), float(os.environ[STARTED]))
+  mode = importlib.import_module(f'rft_jax.modes.{config.mode}')
+  mode.run(config, WORKDIR.value or default_workdir(sys.argv), float(os.environ[STARTED]))
 
 
-def default_workdir() -> str:
+def default_workdir(argv: list[str]) -> str:
   """runs/quickstart for configs/quickstart.py, runs/quickstart-smoke for its variant."""
-  path = config_flags.get_config_filename(flags.FLAGS['config'])
-  spec = next((a.split('=', 1)[1] for a in sys.argv if a.startswith('--config=')), path)
-  return os.path.join('runs', re.sub(r'\.py:?', '-', os.path.basename(spec)).strip('-').replace(':', '-'))
+  name = re.sub(r'\.py:?', '-', os.path.basename(config_spec(argv)))
+  return os.path.join('runs', name.strip('-').replace(':', '-'))
+
+
+def config_spec(argv: list[str]) -> str:
+  """What --config is set to, '' if it is not."""
+  for argument, following in zip(argv, [*argv[1:], ''], strict=True):
+    if match := re.fullmatch(r'--?config(=(.*))?', argument):
+      return match[2] if match[1] else following
+  return ''
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Sets all flags; returns what is none. Raises ConfigError for what is wrong on the command line
+  or in the config file."""
+  spec = config_spec(argv)
+  path = spec.split(':')[0]
+  if spec and not os.path.isfile(path):
+    raise ConfigError(f'--config={spec}: there is no file {path!r}: '
+                      + nearest(path, glob.glob('configs/*.py')))
+  try:
+    return flags.FLAGS(argv)
+  except SystemExit:  # absl has printed the help that was asked for, and calls that a failure
+    sys.exit(0)
+  except (AttributeError, KeyError) as error:
+    check_overrides(argv, spec)
+    raise ConfigError(f'--config={spec}: {explain(error, path)}') from error
+  except flags.UnrecognizedFlagError as error:
+    raise ConfigError(f'--{error.flagname}: {nearest(error.flagname, flags.FLAGS)}') from error
+  except Exception as error:
+    raise ConfigError(explain(error, path)) from error
+
+
+def check_overrides(argv: list[str], spec: str) -> None:
+  """Raises ConfigError for a --config.key=value whose key the config does not have."""
+  for argument in argv:
+    if match := re.match(r'--?(?:no)?config\.([^=]+)', argument):
+      node = config_flags.ConfigFileFlagParser('config').parse(spec)
+      for key in match[1].split('.'):
+        if not isinstance(node, ConfigDict) or key not in node:
+          raise ConfigError(f'{argument}: there is no setting {key!r}: ' + (
+              nearest(key, node) if isinstance(node, ConfigDict) else f'{node!r} is a value'))
+        node = node[key]
+
+
+def explain(error: BaseException, path: str) -> str:
+  """The reason for `error`, and the line of the config file at `path` where it arose, if any."""
+  inner: BaseException | None = error
+  while inner and (isinstance(inner, flags.Error) or str(inner).startswith('Error whilst parsing')):
+    inner = inner.__cause__ or inner.__context__
+  if inner is None:
+    return str(error)
+  lines = [f.lineno for f in traceback.extract_tb(inner.__traceback__) if f.filename == path]
+  if not lines:
+    return str(error)
+  kind = '' if isinstance(inner, UserError) else f'{type(inner).__name__}: '
+  return f'{path}:{lines[-1]}: {kind}{inner}'
 
 
 def guarded(function):
-  """Turns errors that a user can mend into one line and exit status 1; others keep their traceback."""
+  """Turns errors that a person can mend into one line and exit status 1; bugs keep a traceback."""
   def call(*args):
     try:
       return function(*args)
-    except (ConfigError, flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+    except (UserError, OSError) as error:
       if os.environ.get('RFT_JAX_TRACEBACK'):
         raise
-      reason = ' '.join(str(error).split())
-      sys.exit(f'{type(error).__name__}: {reason}')
+      sys.exit(f'{type(error).__name__}: {" ".join(str(error).split())}')
+    except KeyboardInterrupt:
+      sys.exit('interrupted: the same command goes on from the last checkpoint')
   return call
 
 
@@ -59,4 +124,4 @@ if __name__ == '__main__':
   os.environ.setdefault(STARTED, str(time.time()))
   os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
   launch.prepare_process()
-  app.run(guarded(main), flags_parser=guarded(app.parse_flags_with_usage))
+  app.run(guarded(main), flags_parser=guarded(parse_flags))

@@ -1,7 +1,8 @@
-"""What the tests of the laws share: a decoder of a few thousand parameters, its batches and its steps.
+"""What the tests of the laws share: a decoder of a few thousand parameters and its batches.
 
-The stop id is the padding id and may occur anywhere in a prompt. Initial weights are large, so that no law holds only
-because the model ignores its input; the reference and the value head differ from what training starts with.
+The stop id is the padding id and may occur anywhere in a prompt. Initial weights are large, so
+that no law holds only because the model ignores its input; the reference and the value head
+differ from what training starts with.
 """
 import functools
 from typing import NamedTuple
@@ -37,7 +38,8 @@ class Setup(NamedTuple):
   tx: optax.GradientTransformation
 
 
-def setup(preset: str, tx=None, config: ModelConfig = CONFIG, temperature: float = 1.0, **overrides):
+def setup(preset: str, tx=None, config: ModelConfig = CONFIG, temperature: float = 1.0,
+          **overrides):
   """A preset ready to learn; its state lies on the host, so that no donation can destroy it."""
   algorithm, tx = resolve(preset, **overrides), tx or optax.sgd(0.1)
   policy = make_policy(config, algorithm.needs)
@@ -65,9 +67,10 @@ def prompts(count: int = 16, width: int = 6, seed: int = 0) -> Prompts:
   """Random tokens of random length, left-padded with ids that mean something elsewhere."""
   draw = np.random.default_rng(seed)
   length = draw.integers(1, width + 1, count)
-  return Prompts(draw.integers(0, VOCAB, (count, width)).astype(np.int32),
-                 np.arange(width) >= width - length[:, None], np.arange(count, dtype=np.int32) + 100,
-                 draw.integers(0, VOCAB, count).astype(np.int32))
+  return Prompts(
+    draw.integers(0, VOCAB, (count, width)).astype(np.int32),
+    np.arange(width) >= width - length[:, None], np.arange(count, dtype=np.int32) + 100,
+    draw.integers(0, VOCAB, count).astype(np.int32))
 
 
 def options(stop=(STOP, 3), **changes):
@@ -75,7 +78,7 @@ def options(stop=(STOP, 3), **changes):
 
 
 def reward(tokens, target, answer, np=jnp):
-  """Some number that depends on every token, on the length and on the prompt; jittable, and the same with numpy."""
+  """A number that depends on every token, on the length and on the prompt; also for numpy."""
   return np.where(target, (tokens + answer[:, None]) % 5, 0).sum(1) / 10
 
 
@@ -87,9 +90,11 @@ def sampler(config: ModelConfig = CONFIG, group: int = GROUP, max_new: int = NEW
 
 def experience(run: Setup, batch: Prompts):
   """Samples of the batch with their rewards, on the host."""
-  out = sampler()(run.state.params, batch, options(), RNG, jnp.int32(0))
-  answer = np.repeat(batch.answer, out.group)
-  return jax.device_get(reward_last(out, reward(out.tokens[:, out.prefix:], out.target[:, out.prefix:], answer)))
+  weights = {'decoder': run.state.params['decoder']}
+  e = sampler()(weights, batch, options(), RNG, jnp.int32(0))
+  answer = np.repeat(batch.answer, e.group)
+  rewards = reward(e.tokens[:, e.prefix:], e.target[:, e.prefix:], answer)
+  return jax.device_get(reward_last(e, rewards))
 
 
 def alone():
@@ -102,5 +107,5 @@ def assert_close(a, b, atol: float = 1e-5):
 
 
 def moved(before, after) -> float:
-  """The largest change of any parameter: a law about gradients says nothing where there are none."""
+  """The largest change of any parameter: a law about gradients is empty where there are none."""
   return max(jax.tree.leaves(jax.tree.map(lambda x, y: float(np.abs(x - y).max()), before, after)))

@@ -24,19 +24,21 @@ WANDB = ('auto', 'off')
 class Metrics:
   """Writers of one run called `name` under `workdir`.
 
-  After a resume from step K, `resume_step=K` drops what was written of later steps (-1: all of it);
-  None keeps every whole line. Raises ConfigError where `workdir` cannot be written.
+  After a resume from step K, `resume_step=K` drops what was written of later steps (-1: all of it),
+  and `resume_stage` what other stages wrote of step K: one begins at the step where the one before
+  it ends. None keeps every whole line. Raises ConfigError where `workdir` cannot be written.
   """
 
   def __init__(self, workdir: str | os.PathLike, name: str, tensorboard: bool = True,
-               wandb: str = 'auto', config: dict | None = None, resume_step: int | None = None):
+               wandb: str = 'auto', config: dict | None = None, resume_step: int | None = None,
+               resume_stage: str | None = None):
     if wandb not in WANDB:
       raise ConfigError(f'wandb={wandb!r} must be one of {", ".join(WANDB)}')
     self.workdir = pathlib.Path(workdir)
     try:
       self.workdir.mkdir(parents=True, exist_ok=True)
-      self._lines = _reopen(self.workdir / 'metrics.jsonl', resume_step)
-      self._samples = _reopen(self.workdir / 'samples.jsonl', resume_step)
+      self._lines = _reopen(self.workdir / 'metrics.jsonl', resume_step, resume_stage)
+      self._samples = _reopen(self.workdir / 'samples.jsonl', resume_step, resume_stage)
     except OSError as error:
       raise ConfigError(f'cannot write metrics to {workdir} ({error.strerror}): '
                         'choose another --workdir') from error
@@ -82,19 +84,22 @@ class Metrics:
     self.close()
 
 
-def _reopen(path: pathlib.Path, last: int | None) -> TextIO:
-  """`path`, open for more lines, without torn ones and those of steps above `last`."""
+def _reopen(path: pathlib.Path, last: int | None, stage: str | None) -> TextIO:
+  """`path`, open for more lines, without torn ones and those after step `last` of `stage`."""
   if path.exists():
     scratch = path.with_suffix('.tmp')
     with open(path, errors='replace') as old, open(scratch, 'w') as new:
-      new.writelines(line for line in old if _stays(line, last))
+      new.writelines(line for line in old if _stays(line, last, stage))
     os.replace(scratch, path)
   return open(path, 'a', buffering=1)
 
 
-def _stays(line: str, last: int | None) -> bool:
+def _stays(line: str, last: int | None, stage: str | None) -> bool:
   try:
-    return line.endswith('\n') and (last is None or json.loads(line)['step'] <= last)
+    record = json.loads(line)
+    before = last is None or record['step'] < last
+    here = record['step'] == last and stage in (None, record.get('stage'))
+    return line.endswith('\n') and (before or here)
   except (ValueError, KeyError, TypeError):
     return False
 

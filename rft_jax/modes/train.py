@@ -1,5 +1,6 @@
 """Train: runs the stages of a config one after the other, or goes on where an earlier run in the same workdir stopped."""
 import contextlib
+import copy
 import math
 import os
 import re
@@ -21,6 +22,7 @@ from rft_jax.registry import ConfigError, UserError
 
 SHOWN = {'reward/mean': 'reward', 'loss/nll': 'loss', 'throughput/completion_tokens_per_s': 'tokens/s'}
 """What the progress bar shows, besides the accuracy of the last evaluation."""
+BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, facts={})
 CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
 
 
@@ -35,10 +37,10 @@ def run(config, workdir: str, started: float) -> dict:
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
   with Checkpoints(checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None) as saved:
-    step = saved.latest()
+    place = BEGINNING if saved.latest() is None else saved.restore(saved.latest(), {})[2]
     with Metrics(workdir, os.path.basename(os.path.abspath(workdir)), config.log.tensorboard, config.log.wandb,
-                 config.to_dict(), -1 if step is None else step) as metrics:
-      return Training(session, workdir, saved, metrics, started).run()
+                 config.to_dict(), place['total'] or -1, config.stages[place['stage']]) as metrics:
+      return Training(session, workdir, saved, metrics, started, place).run()
 
 
 def rehearse(session: Session) -> None:
@@ -53,13 +55,12 @@ def rehearse(session: Session) -> None:
 class Training:
   """A run and how far it has come: `place` is the JSON half of its checkpoint."""
 
-  def __init__(self, session: Session, workdir: str, saved: Checkpoints, metrics: Metrics, started: float):
+  def __init__(self, session: Session, workdir: str, saved: Checkpoints, metrics: Metrics,
+               started: float, place: dict[str, Any]):
     self.session, self.config, self.workdir = session, session.config, workdir
     self.saved, self.metrics, self.started = saved, metrics, started
     self.shown: dict[str, float] = {}
-    self.place: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, facts={})
-    if saved.latest() is not None:
-      self.place = saved.restore(saved.latest(), {})[2]
+    self.place = copy.deepcopy(place)
 
   def run(self) -> dict:
     params = self.session.params()
@@ -169,7 +170,7 @@ def satisfied(rule: str, metrics: dict[str, float]) -> bool:
   """Whether e.g. 'eval/accuracy >= 0.8' holds. Raises ConfigError for another form or an unknown metric."""
   if not rule:
     return False
-  match = re.fullmatch(r'\s*(\S+)\s*(>=|<=)\s*([-+.\deE]+)\s*', rule)
+  match = re.fullmatch(r'\s*(\S+)\s*(>=|<=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*', rule)
   if not match or match[1] not in metrics:
     raise ConfigError(f'stop={rule!r} must be like \'eval/accuracy >= 0.8\', of one of {", ".join(sorted(metrics))}')
   value, bound = metrics[match[1]], float(match[3])

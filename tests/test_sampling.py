@@ -1,0 +1,108 @@
+"""What the sampler draws, and when it stops."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from scipy.stats import chisquare
+
+from rft_jax.sampling import draw, make_rollout, sampling
+
+DRAWS = 20_000
+LOGITS = np.log(np.array([0.3, 0.05, 0.25, 0.1, 0.02, 0.2, 0.03, 0.05]))
+KEEP = {'top_k=3': (dict(top_k=3), [0, 2, 5]), 'top_p=0.7': (dict(top_p=0.7), [0, 2, 5]),
+        'top_p=0.5': (dict(top_p=0.5), [0, 2]), 'top_k=2,top_p=0.9': (dict(top_k=2, top_p=0.9), [0, 2]),
+        'top_k=3,top_p=0.7': (dict(top_k=3, top_p=0.7), [0, 2]), 'all': ({}, range(8))}
+
+
+def drawn(index=0, stop=(7,), **changes):
+  """Many tokens from LOGITS with their log-probabilities."""
+  keys, logits = jax.random.split(jax.random.key(0), DRAWS), jnp.tile(jnp.float32(LOGITS), (DRAWS, 1))
+  out = jax.jit(draw, static_argnums=4)(logits, sampling(stop, **changes), keys, jnp.int32(index), True)
+  return jax.device_get(out)
+
+
+def assert_follows(expected, token, logp):
+  count = np.bincount(token, minlength=8)
+  assert count[expected == 0].sum() == 0
+  assert chisquare(count[expected > 0], expected[expected > 0] * DRAWS).pvalue > 1e-3
+  np.testing.assert_allclose(logp, np.log(expected[token]), atol=1e-5)
+
+
+@pytest.mark.parametrize('temperature', [1.0, 0.5])
+@pytest.mark.parametrize('name', KEEP)
+def test_samples_and_log_probs_follow_the_truncated_distribution(name, temperature):
+  changes, kept = KEEP[name]
+  if temperature != 1.0 and 'top_p' in changes:
+    kept = nucleus(temperature, **changes)
+  expected = np.zeros(8)
+  expected[kept] = np.exp(LOGITS[kept] / temperature)
+  assert_follows(expected / expected.sum(), *drawn(temperature=temperature, **changes))
+
+
+def nucleus(temperature, top_p, top_k=8):
+  """Written out: among the top_k, in falling order, until their renormalised sum reaches top_p."""
+  order = np.argsort(-LOGITS)[:top_k]
+  share = np.exp(LOGITS[order] / temperature)
+  share /= share.sum()
+  return order[:1 + int((np.cumsum(share) < top_p).sum())]
+
+
+def test_stop_tokens_have_no_probability_before_min_new():
+  expected = np.where(np.isin(np.arange(8), [0, 7]), 0, np.exp(LOGITS))
+  assert_follows(expected / expected.sum(), *drawn(index=1, stop=(0, 7), min_new=2))
+  assert_follows(np.exp(LOGITS), *drawn(index=2, stop=(0, 7), min_new=2))
+
+
+def test_temperature_zero_is_the_argmax():
+  token, logp = drawn(temperature=0.0)
+  assert (token == 0).all() and np.allclose(logp, LOGITS[0], atol=1e-5)
+
+
+def sampled(stop, max_new=6, decoder=None, **changes):
+  it = tiny.standard('sft')
+  sample = jax.jit(make_rollout(decoder or it.policy.decoder, tiny.GROUP, max_new))
+  e = jax.device_get(sample(it.state.params, tiny.prompts(), tiny.options(stop, **changes), tiny.RNG, 0))
+  return e, e.target.sum(1)
+
+
+def test_min_new_is_respected():
+  e, length = sampled(range(8), min_new=3)
+  assert length.min() == 3 and (e.tokens[:, e.prefix:e.prefix + 2] >= 8).all()
+  assert sampled(range(8))[1].min() == 1
+
+
+@pytest.mark.parametrize('limit', [1, 4, 100])
+def test_max_new_is_respected(limit):
+  _, length = sampled([tiny.NEVER], max_new=limit)
+  assert (length == min(limit, 6)).all()
+
+
+class Counted:
+  """A decoder that notes each decoding step."""
+
+  def __init__(self, decoder):
+    self.decoder, self.steps = decoder, []
+
+  def apply(self, *args, method):
+    if method == 'decode':
+      jax.debug.callback(lambda: self.steps.append(1))
+    return self.decoder.apply(*args, method=method)
+
+
+def test_decoding_ends_with_the_last_row():
+  decoder = Counted(tiny.standard('sft').policy.decoder)
+  e, length = sampled(range(12), max_new=300, decoder=decoder)
+  jax.effects_barrier()
+  assert len(decoder.steps) == length.max() < 100
+  short, short_length = sampled(range(12), max_new=int(length.max()))
+  np.testing.assert_array_equal(length, short_length)
+  np.testing.assert_array_equal(e.tokens[:, :short.tokens.shape[1]], short.tokens)
+
+
+@pytest.mark.parametrize('wrong', [
+  dict(temperature=-1.0), dict(top_k=-1), dict(top_p=0.0), dict(top_p=1.1), dict(min_new=-1),
+  dict(max_new=0), dict(min_new=3, max_new=2)])
+def test_impossible_sampling_options_name_the_range(wrong):
+  with pytest.raises(ValueError, match='must be'):
+    sampling([0], **wrong)
