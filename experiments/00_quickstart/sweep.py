@@ -1,4 +1,4 @@
-"""Runs the quickstart for several seeds, each in a process of its own, and writes results.csv.
+"""Runs the quickstart for several seeds, each in a process of its own; writes results.csv and curves.csv.
 
   python experiments/00_quickstart/sweep.py [--seeds=5]
 
@@ -25,16 +25,32 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--seeds', type=int, default=5)
   seeds = list(range(parser.parse_args().seeds))
-  rows = []
+  rows, curves = [], []
   with tempfile.TemporaryDirectory() as folder:
     for seed, cache in [(s, f'cold{s}') for s in seeds] + [(seeds[-1], f'cold{seeds[-1]}')]:
       kind = 'warm' if os.path.exists(f'{folder}/{cache}') else 'cold'
       rows.append(dict(seed=seed, cache=kind) | run(seed, f'{folder}/{cache}', f'{folder}/{kind}{seed}'))
       print(rows[-1], flush=True)
-  with open(HERE / 'results.csv', 'w', newline='') as file:
+      if kind == 'cold':
+        curves += curve(seed, f'{folder}/{kind}{seed}')
+  write('results.csv', rows)
+  write('curves.csv', curves)
+
+
+def write(name, rows):
+  with open(HERE / name, 'w', newline='') as file:
     writer = csv.DictWriter(file, rows[0])
     writer.writeheader()
     writer.writerows(rows)
+
+
+def curve(seed, workdir):
+  """Reward and thinking share of the samples at each step of the RL stage, counted from 1."""
+  with open(f'{workdir}/metrics.jsonl') as file:
+    lines = [json.loads(line) for line in file]
+  steps = [line for line in lines if line['stage'] == 'rl' and 'reward/mean' in line]
+  return [dict(seed=seed, step=i + 1, reward=round(line['reward/mean'], 4),
+               thinking=round(line['task/thinking'], 4)) for i, line in enumerate(steps)]
 
 
 def run(seed, cache, workdir):
