@@ -1,4 +1,4 @@
-"""`python -m rft_jax.main --config=configs/quickstart.py [--workdir=...] [--config.rl.steps=200 ...]`.
+"""`python -m rft_jax.main --config=configs/quickstart.py [--workdir=...] [--config.rl.steps=200]`.
 
 From a config file to the mode that runs it. What is wrong with the input ends in one line on stderr
 and exit status 1; a traceback means a bug of ours. RFT_JAX_TRACEBACK=1 shows it in either case.
@@ -13,7 +13,8 @@ import time
 import traceback
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
 
 from rft_jax import modes
 from rft_jax.infra import launch
@@ -25,6 +26,7 @@ WORKDIR = flags.DEFINE_string(
     'workdir', None,
     'Where the run keeps its files (default runs/<config>); the same again resumes it.')
 STARTED = 'RFT_JAX_STARTED'
+OPTIONS = 'config', 'workdir', 'help', 'helpfull'
 
 
 def main(argv: list[str]) -> None:
@@ -38,8 +40,6 @@ def main(argv: list[str]) -> None:
            if m.name not in ('session', 'stage', 'report')]
   if config.mode not in known:
     raise ConfigError(f'mode={config.mode!r}: {nearest(config.mode, known)}')
-  if logging.get_verbosity() == logging.INFO:
-    logging.set_verbosity(logging.ERROR)
   launch.prepare_jax()
   mode = importlib.import_module(f'rft_jax.modes.{config.mode}')
   mode.run(config, WORKDIR.value or default_workdir(sys.argv), float(os.environ[STARTED]))
@@ -67,17 +67,22 @@ def parse_flags(argv: list[str]) -> list[str]:
   if spec and not os.path.isfile(path):
     raise ConfigError(f'--config={spec}: there is no file {path!r}: '
                       + nearest(path, glob.glob('configs/*.py')))
+  logging.set_verbosity(logging.ERROR)  # what libraries say; --verbosity changes it
   try:
-    return flags.FLAGS(argv)
+    rest = flags.FLAGS(argv)
   except SystemExit:  # absl has printed the help that was asked for, and calls that a failure
     sys.exit(0)
   except (AttributeError, KeyError) as error:
     check_overrides(argv, spec)
     raise ConfigError(f'--config={spec}: {explain(error, path)}') from error
   except flags.UnrecognizedFlagError as error:
-    raise ConfigError(f'--{error.flagname}: {nearest(error.flagname, flags.FLAGS)}') from error
+    name = error.flagname
+    raise ConfigError(f'no option --{name}: {nearest(name, OPTIONS)}') from error
   except Exception as error:
     raise ConfigError(explain(error, path)) from error
+  if spec and not isinstance(CONFIG.value, ConfigDict):
+    raise ConfigError(f'{path}: get_config returned {CONFIG.value!r}, it must return a ConfigDict')
+  return rest
 
 
 def check_overrides(argv: list[str], spec: str) -> None:
@@ -97,11 +102,11 @@ def explain(error: BaseException, path: str) -> str:
   inner: BaseException | None = error
   while inner and (isinstance(inner, flags.Error) or str(inner).startswith('Error whilst parsing')):
     inner = inner.__cause__ or inner.__context__
-  if inner is None:
-    return str(error)
-  lines = [f.lineno for f in traceback.extract_tb(inner.__traceback__) if f.filename == path]
+  frames = traceback.extract_tb(inner.__traceback__) if inner else []
+  lines = [frame.lineno for frame in frames if frame.filename == path]
   if not lines:
-    return str(error)
+    kind = '; the config has another kind of value there' if 'flag --config.' in str(error) else ''
+    return f'{error}{kind}'
   kind = '' if isinstance(inner, UserError) else f'{type(inner).__name__}: '
   return f'{path}:{lines[-1]}: {kind}{inner}'
 

@@ -14,7 +14,13 @@ from rft_jax.steps import describe, learning_rng, make_learn, make_rl_step, make
 PLACES = dict(one=tiny.alone, pmap=lambda: Pmap(jax.devices()),
               mesh=lambda: Mesh(jax.devices(), fsdp=2, tensor=2))
 ALL = ('sft', 'reinforce', 'grpo', 'ppo')
-RL = (pytest.param('reinforce', marks=pytest.mark.slow), 'grpo', 'ppo')
+
+
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
+RL = (slow('reinforce'), 'grpo', 'ppo')
 
 
 def run(place, preset, step):
@@ -80,7 +86,7 @@ def imitation(where):
   return run(place, 'sft', step)
 
 
-@pytest.mark.parametrize('preset', RL)
+@pytest.mark.parametrize('preset', [slow('reinforce'), 'grpo', slow('ppo')])
 def test_fused_equals_split(preset):
   assert tiny.moved(tiny.standard(preset).state.params, fused('one', preset)[0]) > 1e-3
   tiny.assert_close(fused('one', preset), split('one', preset))
@@ -132,12 +138,12 @@ def widened(e, left, right):
 
 
 @pytest.mark.parametrize('preset,count', [
-  ('sft', 4), ('reinforce', 4), ('grpo', 4), ('ppo', 4), ('ppo', 2)])
+  ('sft', 4), slow('reinforce', 4), ('grpo', 4), ('ppo', 4), slow('ppo', 2)])
 def test_microbatches_do_not_matter(preset, count):
   tiny.assert_close(plain(preset), after(preset, batch(preset), count))
 
 
-@pytest.mark.parametrize('preset', ALL)
+@pytest.mark.parametrize('preset', ['sft', slow('reinforce'), 'grpo', 'ppo'])
 def test_padding_does_not_matter(preset):
   tiny.assert_close(plain(preset), after(preset, widened(batch(preset), left=3, right=2)))
 
@@ -149,7 +155,7 @@ def test_order_of_groups_does_not_matter(preset):
   tiny.assert_close(plain(preset), after(preset, jax.tree.map(lambda x: x[rows], e)))
 
 
-@pytest.mark.parametrize('preset', ['grpo', 'ppo'])
+@pytest.mark.parametrize('preset', [slow('grpo'), 'ppo'])
 def test_sharing_the_prompt_does_not_matter(preset):
   it, e, total = tiny.standard(preset), batch(preset), make_total(None)
   shared = it.objective.weigh(it.objective.prepare(it.state, e, total), total)

@@ -123,6 +123,9 @@ def make_placement(kind: str = 'auto', devices: int = 0, fsdp: int = 1, tensor: 
   kinds = dict(pmap=lambda: Pmap(used), mesh=lambda: Mesh(used, fsdp, tensor))
   if kind == 'auto':
     kind = 'pmap' if len(used) > 1 and fsdp * tensor == 1 else 'mesh'
+  if kind == 'pmap' and fsdp * tensor > 1:
+    raise ConfigError(f"parallel.kind='pmap' copies the state to each device: parallel.fsdp={fsdp} and "
+                      f"parallel.tensor={tensor} must be 1, or use kind='mesh'")
   if kind not in kinds:
     raise ConfigError(f'parallel.kind={kind!r}: {nearest(kind, [*kinds, "auto"])}')
   return kinds[kind]()

@@ -1,4 +1,4 @@
-"""Tasks: one file each, `make(tokenizer, *, **options) -> Task`; the file's name is the config name.
+"""Tasks: one file each, `make(tokenizer, *, **options) -> Task`; its name is the config name.
 
 A name with a dot is a module of the user's own, found as Python finds modules: `'mine.task(k=v)'`.
 """

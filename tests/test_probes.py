@@ -1,0 +1,92 @@
+"""The probe ladder: problems so small that only a bug keeps an algorithm from solving them.
+
+One compiled program per algorithm solves them all: what is rewarded comes with the prompts, and
+how many tokens there are with the sampling options.
+"""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from rft_jax.algorithms.advantages import ADVANTAGES
+from rft_jax.sampling import make_rollout
+from rft_jax.steps import make_learn, make_rl_step, make_total
+from rft_jax.types import Experience, Prompts
+
+CONSTANT, TOKEN, LENGTH = 0, 1, 2
+PRESETS = ('reinforce', 'grpo', 'ppo')
+PIECES = dict(ppo=dict(advantage='gae(lam=1.0)', value_loss='clipped(coef=2.0)'))
+
+
+def reward(tokens, target, answer):
+  """0.7 | the first token is the wanted one | the length is the wanted one."""
+  kind, wanted = answer
+  cases = [jnp.full(len(tokens), 0.7), tokens[:, 0] == wanted, target.sum(1) == wanted]
+  return jnp.stack([x.astype(jnp.float32) for x in cases])[kind[0]]
+
+
+@functools.cache
+def program(preset):
+  run = tiny.setup(preset, optax.adam(0.01), **PIECES.get(preset, {}))
+  rollout = make_rollout(run.policy.decoder, 16, 4)
+  step = make_rl_step(rollout, reward, make_learn(run.objective, run.tx))
+  return run, jax.jit(step, donate_argnums=0)
+
+
+def train(preset, kind, wanted, steps, stop=tiny.NEVER, max_new=4):
+  """Means of the last ten iterations' metrics; prompt i is answered by wanted[i % 4]."""
+  run, step = program(preset)
+  row = np.tile(np.arange(4, dtype=np.int32), 3)
+  tokens = np.stack([row * 0 + 7, row, row + 4], 1)
+  answer = np.full(12, kind, np.int32), np.resize(np.int32(wanted), 12)
+  prompts = Prompts(tokens, np.ones(tokens.shape, bool), np.arange(12, dtype=np.int32), answer)
+  state, history = jax.tree.map(jnp.array, run.state), []
+  for i in range(steps):
+    state, metrics = step(
+      state, prompts, tiny.options([stop], max_new=max_new), jax.random.fold_in(tiny.RNG, i))
+    history.append(metrics)
+  return {k: float(np.mean([m[k] for m in history[-10:]])) for k in metrics}
+
+
+def test_the_value_of_a_constant_reward_is_that_reward():
+  assert train('ppo', CONSTANT, 0, 150, max_new=2)['loss/value'] < 0.05 ** 2
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_a_rewarded_token_becomes_likely(preset):
+  assert train(preset, TOKEN, 3, 80, max_new=1)['reward/mean'] > 0.9
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_the_prompt_decides_which_token_becomes_likely(preset):
+  assert train(preset, TOKEN, [5, 1, 9, 2], 120, max_new=1)['reward/mean'] > 0.9
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_a_reward_at_the_end_teaches_the_first_token(preset):
+  metrics = train(preset, TOKEN, 5, 120, max_new=3)
+  assert metrics['rollout/length'] == 3 and metrics['reward/mean'] > 0.9
+
+
+@pytest.mark.parametrize('length', [1, 3])
+@pytest.mark.parametrize('preset', PRESETS)
+def test_the_moment_to_stop_is_learned(preset, length):
+  metrics = train(preset, LENGTH, length, 60 + 40 * length, stop=tiny.STOP)
+  assert metrics['reward/mean'] > 0.9 and metrics['rollout/truncated'] < 0.1
+
+
+def test_gae_with_lam_1_is_the_return_minus_the_value():
+  draw = np.random.default_rng(0)
+  target = jnp.array(draw.random((4, 9)) < 0.7)
+  rewards, values = (jnp.array(draw.normal(size=(4, 9)), jnp.float32) for _ in range(2))
+  nothing, ids = jnp.full(target.shape, jnp.nan), jnp.zeros(target.shape, jnp.int32)
+  e = Experience(ids, target, target, nothing, rewards, ids)
+  advantages, returns = ADVANTAGES.lookup('gae(lam=1.0, gamma=0.9, whiten=False)')(
+    e, values, make_total(None))
+  monte_carlo, _ = ADVANTAGES.lookup('reinforce(gamma=0.9)')(e, None, make_total(None))
+  np.testing.assert_allclose(returns, monte_carlo, atol=1e-5)
+  np.testing.assert_allclose(advantages, jnp.where(target, monte_carlo - values, 0), atol=1e-5)
