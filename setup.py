@@ -1,4 +1,5 @@
 """`pip install .` installs the library, `pip install '.[test]'` what its tests need besides."""
+
 import re
 
 from setuptools import find_packages, setup
@@ -9,19 +10,33 @@ with open('README.md') as file:
   readme = file.read()
 
 setup(
-    name='rft_jax',
-    version=version,
-    description='Reinforcement fine-tuning of language models in JAX',
-    long_description=readme,
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    packages=find_packages(include=['rft_jax', 'rft_jax.*']),
-    python_requires='>=3.11',
-    install_requires=[
-        'absl-py', 'datasets>=4', 'flax>=0.12', 'jax>=0.10,<0.13', 'matplotlib>=3.8', 'ml-collections>=1.1',
-        'numpy>=2', 'optax>=0.2.6', 'orbax-checkpoint>=0.12', 'reasoning-gym>=0.1.25',
-        'tensorboardX>=2.6', 'tokenizers>=0.22', 'tqdm', 'transformers>=5'],
-    extras_require={
-        'test': ['pytest>=8', 'ruff', 'pyright'],
-        'tpu': ['jax[tpu]>=0.10,<0.13'],
-        'gpu': ['jax[cuda13]>=0.10,<0.13']})
+  name='rft_jax',
+  version=version,
+  description='Reinforcement fine-tuning of language models in JAX',
+  long_description=readme,
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=find_packages(include=['rft_jax', 'rft_jax.*']),
+  python_requires='>=3.11',
+  install_requires=[
+    'absl-py',
+    'datasets>=4',
+    'flax>=0.12',
+    'jax>=0.10,<0.13',
+    'matplotlib>=3.8',
+    'ml-collections>=1.1',
+    'numpy>=2',
+    'optax>=0.2.6',
+    'orbax-checkpoint>=0.12',
+    'reasoning-gym>=0.1.25',
+    'tensorboardX>=2.6',
+    'tokenizers>=0.22',
+    'tqdm',
+    'transformers>=5',
+  ],
+  extras_require={
+    'test': ['pytest>=8', 'ruff', 'pyright'],
+    'tpu': ['jax[tpu]>=0.10,<0.13'],
+    'gpu': ['jax[cuda13]>=0.10,<0.13'],
+  },
+)

@@ -1,84 +1,142 @@
-"""Every setting there is, with its default. A file in `configs/` starts from `base()` and changes what differs.
+"""Every setting there is, with its default. A file in `configs/` starts from `base()` and changes
+what differs.
 
 Config holds strings, numbers and flags only. An unknown key is an error that names the nearest one.
 """
+
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from rft_jax.registry import ConfigError, nearest
 
 RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep')
-"""What may differ between the runs that share a workdir (besides a stage's steps and how it is evaluated)."""
+"""What may differ between the runs that share a workdir (besides a stage's steps and how it is
+evaluated)."""
 
 
 def base() -> ConfigDict:
-  """The settings of a run; stages are added to it by name, each a `stage()`, and listed in `stages`."""
-  return ConfigDict(dict(
+  """The settings of a run; stages are added to it by name, each a `stage()`, and listed in
+  `stages`."""
+  return ConfigDict(
+    dict(
       mode='train',
       seed=0,
       stages=(),
       tokenizer='characters',
       model=dict(
-          model_type='qwen3', hidden_size=128, intermediate_size=384, num_hidden_layers=2,
-          num_attention_heads=4, num_key_value_heads=2, head_dim=32, rope_theta=10_000.0,
-          rms_norm_eps=1e-6, tie_word_embeddings=True, initializer_range=0.02),
+        model_type='qwen3',
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        rope_theta=10_000.0,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=True,
+        initializer_range=0.02,
+      ),
       parallel=dict(
-          kind='auto',   # pmap | mesh; auto = pmap on several devices, else mesh
-          devices=0,     # how many; 0 = all (on a CPU: one per core)
-          fsdp=1,        # mesh only: parameters are cut into fsdp x tensor parts
-          tensor=1),
+        kind='auto',  # pmap | mesh; auto = pmap on several devices, else mesh
+        devices=0,  # how many; 0 = all (on a CPU: one per core)
+        fsdp=1,  # mesh only: parameters are cut into fsdp x tensor parts
+        tensor=1,
+      ),
       checkpoint=dict(
-          every=0,       # steps between checkpoints; 0 = only at the end of a stage
-          keep=3,        # the last so many, and the best by `best`
-          best='eval/accuracy'),
+        every=0,  # steps between checkpoints; 0 = only at the end of a stage
+        keep=3,  # the last so many, and the best by `best`
+        best='eval/accuracy',
+      ),
       log=dict(every=1, samples=4, tensorboard=True, wandb='auto'),
-      scoring=dict(workers=2, timeout=10.0)))
+      scoring=dict(workers=2, timeout=10.0),
+    )
+  )
 
 
 def stage(task: str, preset: str, **settings) -> ConfigDict:
-  """One stretch of training: `steps` iterations of one algorithm on one task. `settings` replace defaults."""
-  config = ConfigDict(dict(
+  """One stretch of training: `steps` iterations of one algorithm on one task. `settings` replace
+  defaults."""
+  config = ConfigDict(
+    dict(
       task=task,
       steps=100,
-      prompts=32,            # per iteration
-      group=8,               # samples per prompt
-      max_prompt=64,         # tokens
-      max_new=64,            # tokens
-      staleness=0,           # iterations that sampling may run ahead of learning (verifiers in Python only)
-      epochs=1, minibatches=1, microbatches=1,
-      stop='',               # end early once e.g. 'eval/accuracy >= 0.8'
+      prompts=32,  # per iteration
+      group=8,  # samples per prompt
+      max_prompt=64,  # tokens
+      max_new=64,  # tokens
+      staleness=0,  # iterations that sampling may run ahead of learning (verifiers in Python only)
+      epochs=1,
+      minibatches=1,
+      microbatches=1,
+      stop='',  # end early once e.g. 'eval/accuracy >= 0.8'
       algorithm=dict(
-          preset=preset, advantage='', policy_loss='', kl='', aggregator='', value_loss='',  # '' = the preset's
-          entropy=0.0),
+        preset=preset,
+        advantage='',
+        policy_loss='',
+        kl='',
+        aggregator='',
+        value_loss='',  # '' = the preset's
+        entropy=0.0,
+      ),
       sampling=dict(temperature=1.0, top_k=0, top_p=1.0, min_new=0),
       optimizer=dict(
-          lr=3e-4, schedule='constant', warmup=10, final=0.1,   # final: last / highest rate
-          b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0, clip=1.0),
-      evaluate=dict(every=0, prompts=256, temperature=0.0)))    # every=0: before and after
-  settings = {k: dict(config[k]) | v if isinstance(v, dict) and k in config else v for k, v in settings.items()}
+        lr=3e-4,
+        schedule='constant',
+        warmup=10,
+        final=0.1,  # final: last / highest rate
+        b1=0.9,
+        b2=0.95,
+        eps=1e-8,
+        weight_decay=0.0,
+        clip=1.0,
+      ),
+      evaluate=dict(every=0, prompts=256, temperature=0.0),
+    )
+  )  # every=0: before and after
   config.update(settings)
   return config
 
 
 LEAST = {
-    'seed': 0, 'parallel.devices': 0, 'parallel.fsdp': 1, 'parallel.tensor': 1, 'checkpoint.every': 0,
-    'checkpoint.keep': 1, 'log.every': 1, 'log.samples': 0,
-    'scoring.workers': 0}
+  'seed': 0,
+  'parallel.devices': 0,
+  'parallel.fsdp': 1,
+  'parallel.tensor': 1,
+  'checkpoint.every': 0,
+  'checkpoint.keep': 1,
+  'log.every': 1,
+  'log.samples': 0,
+  'scoring.workers': 0,
+}
 LEAST_OF_STAGE = {
-    'steps': 1, 'prompts': 1, 'group': 1, 'max_prompt': 1, 'max_new': 1, 'staleness': 0, 'epochs': 1,
-    'minibatches': 1, 'microbatches': 1, 'optimizer.warmup': 0, 'evaluate.every': 0,
-    'evaluate.prompts': 1}
+  'steps': 1,
+  'prompts': 1,
+  'group': 1,
+  'max_prompt': 1,
+  'max_new': 1,
+  'staleness': 0,
+  'epochs': 1,
+  'minibatches': 1,
+  'microbatches': 1,
+  'optimizer.warmup': 0,
+  'evaluate.every': 0,
+  'evaluate.prompts': 1,
+}
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Any) -> None:
   """Raises ConfigError for stages that are not there, unknown keys, and numbers out of range."""
   if not config.stages:
     raise ConfigError("stages=() leaves nothing to do: name at least one, such as stages=('rl',)")
-  known, groups = base(), [k for k, v in config.items() if isinstance(v, ConfigDict)]
+  known: Any = base()
+  groups = [k for k, v in config.items() if isinstance(v, ConfigDict)]
   stages = [key for key in groups if key not in known]
   for name in config.stages:
     if name not in stages:
-      raise ConfigError(f'stages names {name!r}, but the config has no such stage: '
-                        + nearest(name, stages))
+      raise ConfigError(
+        f'stages names {name!r}, but the config has no such stage: ' + nearest(name, stages)
+      )
   check_keys({k: v for k, v in config.items() if k not in (*stages, 'model')}, known)
   check_least(config, LEAST)
   for name in stages:
@@ -98,7 +156,7 @@ def check_keys(given, known, prefix: str = '') -> None:
 def check_least(config, least: dict[str, int], prefix: str = '') -> None:
   """Raises ConfigError for a number below its bound."""
   for path, bound in least.items():
-    value = config
+    value: Any = config
     for key in path.split('.'):
       value = value[key]
     if value < bound:
@@ -106,7 +164,8 @@ def check_least(config, least: dict[str, int], prefix: str = '') -> None:
 
 
 def check_variant(variant: str, known: tuple[str, ...] = ('smoke',)) -> str:
-  """The variant that a file of `configs/` was asked for, '' for none. Raises ConfigError for others."""
+  """The variant that a file of `configs/` was asked for, '' for none. Raises ConfigError for
+  others."""
   if variant and variant not in known:
     raise ConfigError(f'unknown variant {variant!r}: {nearest(variant, known)}')
   return variant

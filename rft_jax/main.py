@@ -3,6 +3,7 @@
 From a config file to the mode that runs it. What is wrong with the input ends in one line on stderr
 and exit status 1; a traceback means a bug of ours. RFT_JAX_TRACEBACK=1 shows it in either case.
 """
+
 import glob
 import importlib
 import os
@@ -21,10 +22,13 @@ from rft_jax.infra import launch
 from rft_jax.registry import ConfigError, UserError, nearest
 
 CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'A file of configs/, perhaps with a variant: configs/quickstart.py:smoke.')
+  'config', None, 'A file of configs/, perhaps with a variant: configs/quickstart.py:smoke.'
+)
 WORKDIR = flags.DEFINE_string(
-    'workdir', None,
-    'Where the run keeps its files (default runs/<config>); the same again resumes it.')
+  'workdir',
+  None,
+  'Where the run keeps its files (default runs/<config>); the same again resumes it.',
+)
 STARTED = 'RFT_JAX_STARTED'
 OPTIONS = 'config', 'workdir', 'help', 'helpfull'
 
@@ -34,10 +38,14 @@ def main(argv: list[str]) -> None:
   if argv[1:]:
     raise ConfigError(f'{argv[1]!r} is not an option: options are of the form --name=value')
   if config is None:
-    raise ConfigError('no --config given: name a file of configs/, such as '
-                      '--config=configs/quickstart.py')
-  known = [m.name for m in pkgutil.iter_modules(modes.__path__)
-           if m.name not in ('session', 'stage', 'report')]
+    raise ConfigError(
+      'no --config given: name a file of configs/, such as --config=configs/quickstart.py'
+    )
+  known = [
+    m.name
+    for m in pkgutil.iter_modules(modes.__path__)
+    if m.name not in ('session', 'stage', 'report')
+  ]
   if config.mode not in known:
     raise ConfigError(f'mode={config.mode!r}: {nearest(config.mode, known)}')
   launch.prepare_jax()
@@ -65,8 +73,9 @@ def parse_flags(argv: list[str]) -> list[str]:
   spec = config_spec(argv)
   path = spec.split(':')[0]
   if spec and not os.path.isfile(path):
-    raise ConfigError(f'--config={spec}: there is no file {path!r}: '
-                      + nearest(path, glob.glob('configs/*.py')))
+    raise ConfigError(
+      f'--config={spec}: there is no file {path!r}: ' + nearest(path, glob.glob('configs/*.py'))
+    )
   logging.set_verbosity(logging.ERROR)  # what libraries say; --verbosity changes it
   try:
     rest = flags.FLAGS(argv)
@@ -92,8 +101,10 @@ def check_overrides(argv: list[str], spec: str) -> None:
       node = config_flags.ConfigFileFlagParser('config').parse(spec)
       for key in match[1].split('.'):
         if not isinstance(node, ConfigDict) or key not in node:
-          raise ConfigError(f'{argument}: there is no setting {key!r}: ' + (
-              nearest(key, node) if isinstance(node, ConfigDict) else f'{node!r} is a value'))
+          raise ConfigError(
+            f'{argument}: there is no setting {key!r}: '
+            + (nearest(key, node) if isinstance(node, ConfigDict) else f'{node!r} is a value')
+          )
         node = node[key]
 
 
@@ -113,6 +124,7 @@ def explain(error: BaseException, path: str) -> str:
 
 def guarded(function):
   """Turns errors that a person can mend into one line and exit status 1; bugs keep a traceback."""
+
   def call(*args):
     try:
       return function(*args)
@@ -122,6 +134,7 @@ def guarded(function):
       sys.exit(f'{type(error).__name__}: {" ".join(str(error).split())}')
     except KeyboardInterrupt:
       sys.exit('interrupted: the same command goes on from the last checkpoint')
+
   return call
 
 

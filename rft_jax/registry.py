@@ -1,9 +1,11 @@
 """Names to functions: `'ppo_clip(eps=0.2)'` in a config becomes a function with its options bound.
 
-A family is a `Registry`; a function joins it by decoration and is found by its own name. A config string is a name,
-optionally with options in parentheses, whose values are Python literals. Whatever is unknown is an error that suggests the
-nearest known name; options that are not given keep their defaults.
+A family is a `Registry`; a function joins it by decoration and is found by its own name. A config
+string is a name, optionally with options in parentheses, whose values are Python literals. Whatever
+is unknown is an error that suggests the nearest known name; options that are not given keep their
+defaults.
 """
+
 import ast
 import difflib
 import functools
@@ -33,7 +35,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def parse(spec: str) -> tuple[str, dict]:
-  """`'name(k=v, ...)'` -> name (which may be dotted), options. Raises ConfigError on anything else."""
+  """`'name(k=v, ...)'` -> name (perhaps dotted), options. Raises ConfigError on anything else."""
   try:
     node = ast.parse(spec.strip(), mode='eval').body
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
@@ -51,14 +53,19 @@ def bind(function: Callable, options: dict, what: str) -> Callable:
   known = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
   for option, value in options.items():
     if option not in known:
-      raise ConfigError(f'{what} has no option {option!r}: ' + (nearest(option, known) if known else 'it has none'))
+      raise ConfigError(
+        f'{what} has no option {option!r}: ' + (nearest(option, known) if known else 'it has none')
+      )
     if not same_kind(value, known[option]):
-      raise ConfigError(f'{what}: {option}={value!r} must be of the kind of its default, {known[option]!r}')
+      raise ConfigError(
+        f'{what}: {option}={value!r} must be of the kind of its default, {known[option]!r}'
+      )
   return functools.partial(function, **options)
 
 
 def same_kind(value: object, default: object) -> bool:
-  """Whether a number replaces a number, a flag a flag and a text a text; other defaults allow anything."""
+  """Whether a number replaces a number, a flag a flag and a text a text; other defaults allow
+  anything."""
   for kind in (bool, (int, float), str):
     if isinstance(default, kind):
       return isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool)
@@ -66,7 +73,8 @@ def same_kind(value: object, default: object) -> bool:
 
 
 class Registry:
-  """A family of interchangeable functions. `needs` names what a member reads beyond the minimum of its family."""
+  """A family of interchangeable functions. `needs` names what a member reads beyond the minimum of
+  its family."""
 
   def __init__(self, family: str):
     self.family = family
@@ -78,10 +86,12 @@ class Registry:
       self.members[function.__name__] = function
       self.needs[function.__name__] = frozenset(needs)
       return function
+
     return add
 
   def lookup(self, spec: str) -> Callable:
-    """The member that `spec` names, with its options bound. Raises ConfigError for unknown names and options."""
+    """The member that `spec` names, with its options bound. Raises ConfigError for unknown names
+    and options."""
     name, options = parse(spec)
     return bind(self.members[self.check(name)], options, f'{self.family} {name!r}')
 

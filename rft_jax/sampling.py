@@ -2,6 +2,7 @@
 
 All sampling parameters are traced arrays: changing them never recompiles.
 """
+
 from collections.abc import Callable
 
 import jax
@@ -14,13 +15,15 @@ from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Experience, Prompts, PyTree
 
 CANDIDATES = 256
-"""With top_k or top_p, tokens beyond the most likely CANDIDATES are never sampled; their sort would cost more than the model."""
+"""With top_k or top_p, tokens beyond the most likely CANDIDATES are never sampled; their sort would
+cost more than the model."""
 
 
-@struct.dataclass
-class Sampling:
-  """temperature f32[] (0 = greedy); top_k i32[] (0 = all); top_p f32[]; min_new, max_new i32[]: bounds on the length;
-  stop i32[S]: a row ends with the first of these, which belongs to it."""
+class Sampling(struct.PyTreeNode):
+  """temperature f32[] (0 = greedy); top_k i32[] (0 = all); top_p f32[]; min_new, max_new i32[]:
+  bounds on the length; stop i32[S]: a row ends with the first of these, which belongs to it.
+  """
+
   temperature: Array
   top_k: Array
   top_p: Array
@@ -29,71 +32,110 @@ class Sampling:
   stop: Array
 
 
-def sampling(stop, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, min_new: int = 0,
-             max_new: int = 2**30) -> Sampling:
+def sampling(
+  stop,
+  temperature: float = 1.0,
+  top_k: int = 0,
+  top_p: float = 1.0,
+  min_new: int = 0,
+  max_new: int = 2**30,
+) -> Sampling:
   """Checks and converts; raises ConfigError with the allowed range."""
-  rules = [('temperature', temperature, temperature >= 0, '>= 0'), ('top_k', top_k, top_k >= 0, '>= 0'),
-           ('top_p', top_p, 0 < top_p <= 1, 'in (0, 1]'), ('min_new', min_new, min_new >= 0, '>= 0'),
-           ('max_new', max_new, max_new >= max(min_new, 1), 'at least 1 and min_new')]
+  rules = [
+    ('temperature', temperature, temperature >= 0, '>= 0'),
+    ('top_k', top_k, top_k >= 0, '>= 0'),
+    ('top_p', top_p, 0 < top_p <= 1, 'in (0, 1]'),
+    ('min_new', min_new, min_new >= 0, '>= 0'),
+    ('max_new', max_new, max_new >= max(min_new, 1), 'at least 1 and min_new'),
+  ]
   for name, value, fine, rule in rules:
     if not fine:
       raise ConfigError(f'{name}={value} must be {rule}')
-  return Sampling(jnp.float32(temperature), jnp.int32(top_k), jnp.float32(top_p), jnp.int32(min_new),
-                  jnp.int32(max_new), jnp.asarray(stop, jnp.int32))
+  return Sampling(
+    jnp.float32(temperature),
+    jnp.int32(top_k),
+    jnp.float32(top_p),
+    jnp.int32(min_new),
+    jnp.int32(max_new),
+    jnp.asarray(stop, jnp.int32),
+  )
 
 
-def make_rollout(decoder: Decoder, group: int, max_new: int, truncate: bool = False,
-                 chunk: int = 256) -> Callable[..., Experience]:
-  """rollout(params, prompts, sampling, rng, version) -> Experience of `group` rows per prompt, P + max_new columns.
+def make_rollout(
+  decoder: Decoder, group: int, max_new: int, truncate: bool = False, chunk: int = 256
+) -> Callable[..., Experience]:
+  """rollout(params, prompts, sampling, rng, version) -> Experience of `group` rows per prompt, P +
+  max_new columns.
 
-  truncate: whether top_k and top_p are in force. chunk: the cache doubles from this many tokens on, so that early tokens do
-  not attend to the room kept for late ones.
+  truncate: whether top_k and top_p are in force. chunk: the cache doubles from this many tokens on,
+  so that early tokens do not attend to the room kept for late ones.
   """
-  def rollout(params: PyTree, prompts: Prompts, options: Sampling, rng: Array, version: Array) -> Experience:
+
+  def rollout(
+    params: PyTree, prompts: Prompts, options: Sampling, rng: Array, version: Array
+  ) -> Experience:
     b, rows = len(prompts.tokens), len(prompts.tokens) * group
     weights = params['decoder']
     state, past = decoder.apply(weights, prompts.tokens, prompts.valid, method='prefill')
     keys = jax.vmap(lambda i, g: jax.random.fold_in(jax.random.fold_in(rng, i), g))(
-        jnp.repeat(prompts.ids, group), jnp.tile(jnp.arange(group), b))
+      jnp.repeat(prompts.ids, group), jnp.tile(jnp.arange(group), b)
+    )
     limit = jnp.minimum(options.max_new, max_new)
     memory = decoder.apply(weights, past, method='memory')
 
     def body(carry):
       index, state, length, done, tokens, logps, cache = carry
-      logits = decoder.apply(weights, state, method='logits')
-      token, logp = draw(logits, options, jax.vmap(jax.random.fold_in, (0, None))(keys, index), index, truncate)
+      logits: Array = decoder.apply(weights, state, method='logits')
+      token, logp = draw(
+        logits, options, jax.vmap(jax.random.fold_in, (0, None))(keys, index), index, truncate
+      )
       token, logp = jnp.where(done, 0, token), jnp.where(done, 0, logp)
       length = length + ~done
       done |= (token[:, None] == options.stop).any(1) | (index + 1 >= limit)
       tokens, logps = tokens.at[:, index].set(token), logps.at[:, index].set(logp)
-      state, cache = decoder.apply(weights, token.reshape(b, group), index, memory, prompts.valid, cache,
-                                   method='decode')
+      state, cache = decoder.apply(
+        weights, token.reshape(b, group), index, memory, prompts.valid, cache, method='decode'
+      )
       return index + 1, state, length, done, tokens, logps, cache
 
     size = min(chunk, max_new)
-    carry = (jnp.int32(0), jnp.repeat(state, group, 0), jnp.zeros(rows, jnp.int32), jnp.zeros(rows, bool),
-             jnp.zeros((rows, max_new), jnp.int32), jnp.zeros((rows, max_new)),
-             decoder.apply(weights, b, group, size, method='empty_cache'))
+    carry = (
+      jnp.int32(0),
+      jnp.repeat(state, group, 0),
+      jnp.zeros(rows, jnp.int32),
+      jnp.zeros(rows, bool),
+      jnp.zeros((rows, max_new), jnp.int32),
+      jnp.zeros((rows, max_new)),
+      decoder.apply(weights, b, group, size, method='empty_cache'),
+    )
     while True:
       carry = jax.lax.while_loop(lambda c, size=size: (c[0] < size) & ~c[3].all(), body, carry)
       if size == max_new:
         break
       grown = min(2 * size, max_new)
       room = decoder.apply(weights, b, group, grown, method='empty_cache')
-      cache = jax.tree.map(lambda new, old: jax.lax.dynamic_update_slice(new, old, [0] * old.ndim), room, carry[-1])
+      cache = jax.tree.map(
+        lambda new, old: jax.lax.dynamic_update_slice(new, old, [0] * old.ndim), room, carry[-1]
+      )
       size, carry = grown, (*carry[:-1], cache)
     return _experience(prompts, group, *carry[2:3], *carry[4:6], version)
+
   return rollout
 
 
-def draw(logits: Array, options: Sampling, keys: Array, index: Array, truncate: bool) -> tuple[Array, Array]:
-  """logits f32[N,V] -> token i32[N] and its log-probability under the distribution that it was drawn from.
+def draw(
+  logits: Array, options: Sampling, keys: Array, index: Array, truncate: bool
+) -> tuple[Array, Array]:
+  """logits f32[N,V] -> token i32[N] and its log-probability under the distribution that it was
+  drawn from.
 
   keys [N]: one source of noise per row, already particular to the position `index`.
   """
   vocabulary = jnp.arange(logits.shape[-1])
   early = (index < options.min_new) & (vocabulary[:, None] == options.stop).any(1)
-  scaled = jnp.where(early, -jnp.inf, logits) / jnp.where(options.temperature > 0, options.temperature, 1)
+  scaled = jnp.where(early, -jnp.inf, logits) / jnp.where(
+    options.temperature > 0, options.temperature, 1
+  )
   if truncate:
     scaled = _truncated(scaled, options)
   noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[-1:]))(keys)
@@ -102,7 +144,8 @@ def draw(logits: Array, options: Sampling, keys: Array, index: Array, truncate: 
 
 
 def _truncated(logits, options):
-  """Keeps the top_k most likely tokens and of these the fewest whose probability reaches top_p; the rest become -inf."""
+  """Keeps the top_k most likely tokens and of these the fewest whose probability reaches top_p; the
+  rest become -inf."""
   top, where = jax.lax.top_k(logits, min(CANDIDATES, logits.shape[-1]))
   rank = jnp.arange(top.shape[-1])
   top = jnp.where((options.top_k == 0) | (rank < options.top_k), top, -jnp.inf)
@@ -117,10 +160,16 @@ def _experience(prompts, group, length, tokens, logps, version):
 
   def join(head, tail):
     return jnp.concatenate([jnp.repeat(head, group, 0), tail], 1)
+
   nothing = jnp.zeros(prompts.tokens.shape, jnp.float32)
   target = join(jnp.zeros_like(prompts.valid), produced)
   return Experience(
-      tokens=join(prompts.tokens, tokens), valid=join(prompts.valid, produced), target=target,
-      behaviour_logp=join(nothing, logps), rewards=jnp.zeros(target.shape),
-      version=jnp.broadcast_to(version, target.shape).astype(jnp.int32), group=group,
-      prefix=prompts.tokens.shape[1])
+    tokens=join(prompts.tokens, tokens),
+    valid=join(prompts.valid, produced),
+    target=target,
+    behaviour_logp=join(nothing, logps),
+    rewards=jnp.zeros(target.shape),
+    version=jnp.broadcast_to(version, target.shape).astype(jnp.int32),
+    group=group,
+    prefix=prompts.tokens.shape[1],
+  )

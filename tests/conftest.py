@@ -1,4 +1,5 @@
 """Eight CPU devices, exact matmuls and quick compilation, set before JAX starts."""
+
 import sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """Laws of checkpoints and of the directory of a run."""
+
 import json
 import os
 import pathlib
@@ -61,24 +62,33 @@ class State:
 
 def state(seed: int = 0) -> State:
   key = jax.random.key(seed)
-  params = {'w': jax.random.normal(key, (5, 3)), 'b': jax.random.normal(key, (7,), jnp.bfloat16),
-            'layers': [jnp.arange(4), {}]}
+  params = {
+    'w': jax.random.normal(key, (5, 3)),
+    'b': jax.random.normal(key, (7,), jnp.bfloat16),
+    'layers': [jnp.arange(4), {}],
+  }
   opt = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)).init(params)
   return State(jnp.int32(seed), params, opt, jax.random.split(key, 2))
 
 
 def same(a, b) -> bool:
   bits = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-  equal = lambda x, y: x.dtype == y.dtype and np.asarray(bits(x)).tobytes() == np.asarray(
-    bits(y)).tobytes()
+  equal = lambda x, y: (
+    x.dtype == y.dtype and np.asarray(bits(x)).tobytes() == np.asarray(bits(y)).tobytes()
+  )
   return jax.tree.structure(a) == jax.tree.structure(b) and all(
-    jax.tree.leaves(jax.tree.map(equal, a, b)))
+    jax.tree.leaves(jax.tree.map(equal, a, b))
+  )
 
 
 def script(source: str, *arguments: str, **environment: str) -> subprocess.Popen:
   return subprocess.Popen(
-    [sys.executable, '-c', source, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', **environment})
+    [sys.executable, '-c', source, *arguments],
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', **environment},
+  )
 
 
 def one_line(error: pytest.ExceptionInfo) -> str:
@@ -107,7 +117,8 @@ def test_arrays_may_be_donated_and_data_changed_right_after_save(tmp_path):
     data['seen'].append(2)
     overwrite(x).block_until_ready()
     _, arrays, told = store.restore(
-      abstract={'state': jax.ShapeDtypeStruct((2_000_000,), jnp.float32)})
+      abstract={'state': jax.ShapeDtypeStruct((2_000_000,), jnp.float32)}
+    )
   assert (np.asarray(arrays['state']) == np.arange(2_000_000.0)).all() and told == {'seen': [1]}
 
 
@@ -128,8 +139,12 @@ def test_keeps_the_last_and_the_best(tmp_path):
 
 def test_a_killed_run_leaves_every_earlier_checkpoint_loadable(tmp_path):
   chance, reached = random.Random(0), 0
-  wanted = {'state': {'x': jax.ShapeDtypeStruct((300, 300), jnp.int32),
-                      'y': jax.ShapeDtypeStruct((5,), jnp.int32)}}
+  wanted = {
+    'state': {
+      'x': jax.ShapeDtypeStruct((300, 300), jnp.int32),
+      'y': jax.ShapeDtypeStruct((5,), jnp.int32),
+    }
+  }
   for _ in range(3):
     run = script(SAVE_FOREVER, str(tmp_path))
     deadline = time.monotonic() + 60
@@ -144,7 +159,8 @@ def test_a_killed_run_leaves_every_earlier_checkpoint_loadable(tmp_path):
       for step in [s for s in store.steps() if s >= reached - 1]:
         _, arrays, data = store.restore(step, wanted)
         assert data == {'at': step} and all(
-          (leaf == step).all() for leaf in jax.tree.leaves(arrays['state']))
+          (leaf == step).all() for leaf in jax.tree.leaves(arrays['state'])
+        )
 
 
 def test_what_is_half_written_is_ignored_and_can_be_saved_again(tmp_path):
@@ -159,8 +175,9 @@ def test_what_is_half_written_is_ignored_and_can_be_saved_again(tmp_path):
     assert store.restore(abstract={'x': jnp.ones(2, int)})[0] == 3 and store.steps() == [1, 2, 3]
 
 
-@pytest.mark.parametrize('file', [
-  'x/ocdbt.process_0/d/*', 'x/d/*', 'x/_METADATA', 'x/manifest.ocdbt', 'data/data.json'])
+@pytest.mark.parametrize(
+  'file', ['x/ocdbt.process_0/d/*', 'x/d/*', 'x/_METADATA', 'x/manifest.ocdbt', 'data/data.json']
+)
 def test_a_damaged_checkpoint_names_itself_and_the_one_before(tmp_path, file):
   wanted = {'x': jnp.arange(5000.0)}
   with Checkpoints(tmp_path) as store:
@@ -184,13 +201,20 @@ def test_damaged_metrics_are_named_when_the_directory_is_opened(tmp_path):
   assert 'delete it' in one_line(error)
 
 
-@pytest.mark.parametrize('wanted, message', [
-  ({'x': {'w': jnp.ones((2, 4))}}, r'x/w is float32\[2,3\] there and float32\[2,4\] here'),
-  ({'x': {'w': jnp.ones((2, 3), jnp.bfloat16)}}, r'x/w is float32\[2,3\] there and bfloat16'),
-  ({'x': {'w': jnp.ones((2, 3)), 'v': jnp.ones(1)}}, r'x/v is absent there and float32\[1\] here'),
-  ({'x': {}}, r'x/w is float32\[2,3\] there and absent here'),
-  ({'x': {'w': jax.random.key(0)}}, r'x/w is float32\[2,3\] there and uint32\[2\] here'),
-  ({'y': jnp.ones(1)}, r'y is absent there')])
+@pytest.mark.parametrize(
+  'wanted, message',
+  [
+    ({'x': {'w': jnp.ones((2, 4))}}, r'x/w is float32\[2,3\] there and float32\[2,4\] here'),
+    ({'x': {'w': jnp.ones((2, 3), jnp.bfloat16)}}, r'x/w is float32\[2,3\] there and bfloat16'),
+    (
+      {'x': {'w': jnp.ones((2, 3)), 'v': jnp.ones(1)}},
+      r'x/v is absent there and float32\[1\] here',
+    ),
+    ({'x': {}}, r'x/w is float32\[2,3\] there and absent here'),
+    ({'x': {'w': jax.random.key(0)}}, r'x/w is float32\[2,3\] there and uint32\[2\] here'),
+    ({'y': jnp.ones(1)}, r'y is absent there'),
+  ],
+)
 def test_a_tree_that_does_not_fit_names_the_first_leaf_with_both_shapes(tmp_path, wanted, message):
   with Checkpoints(tmp_path) as store:
     store.save(1, {'x': {'w': jnp.ones((2, 3))}})
@@ -203,8 +227,9 @@ def test_a_checkpoint_moves_to_another_mesh_and_back(tmp_path):
   x = jnp.arange(16.0).reshape(8, 2)
   with Checkpoints(tmp_path) as store:
     store.save(1, {'state': {'x': x}})
-  four = script(RESTORE_ON_FOUR, str(tmp_path),
-                XLA_FLAGS='--xla_force_host_platform_device_count=4')
+  four = script(
+    RESTORE_ON_FOUR, str(tmp_path), XLA_FLAGS='--xla_force_host_platform_device_count=4'
+  )
   assert four.communicate()[1] is not None and four.returncode == 0
   with Checkpoints(tmp_path) as store:
     step, arrays, _ = store.restore(abstract={'state': {'x': x}})

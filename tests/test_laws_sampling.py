@@ -1,4 +1,5 @@
 """Laws 3, 4, 5 and 8: the sampler agrees with the trainer and with itself, and never recompiles."""
+
 import contextlib
 import dataclasses
 
@@ -22,8 +23,15 @@ def weights(config=tiny.CONFIG):
   return jax.tree.map(jnp.asarray, {'decoder': decoder})
 
 
-def rollout(prompts=None, config=tiny.CONFIG, rng=tiny.RNG, stop=(tiny.STOP, 3), max_new=tiny.NEW,
-            chunk=256, **changes):
+def rollout(
+  prompts=None,
+  config=tiny.CONFIG,
+  rng=tiny.RNG,
+  stop=(tiny.STOP, 3),
+  max_new=tiny.NEW,
+  chunk=256,
+  **changes,
+):
   sample = tiny.sampler(config, max_new=max_new, chunk=chunk)
   prompts = prompts or tiny.prompts()
   return sample(weights(config), prompts, tiny.options(stop, **changes), rng, jnp.int32(0))
@@ -77,13 +85,13 @@ def test_ids_under_padding_do_not_matter():
   plain, changed = (rollout(p) for p in (tiny.prompts(), relabelled(tiny.prompts())))
   for name in ('valid', 'target', 'behaviour_logp'):
     tiny.assert_close(getattr(plain, name), getattr(changed, name))
-  np.testing.assert_array_equal(plain.tokens[:, plain.prefix:], changed.tokens[:, plain.prefix:])
+  np.testing.assert_array_equal(plain.tokens[:, plain.prefix :], changed.tokens[:, plain.prefix :])
   it = tiny.standard('ppo')
   learn = jax.jit(make_learn(it.objective, it.tx))
   e = tiny.experience(it, tiny.prompts())
   other = e.replace(tokens=np.where(e.valid, e.tokens, 9).astype(np.int32))
   tiny.assert_close(*(learn(it.state, x, tiny.RNG) for x in (e, other)))
-  assert (e.tokens != other.tokens)[:, e.prefix:].any()
+  assert (e.tokens != other.tokens)[:, e.prefix :].any()
 
 
 def ended(e):
@@ -99,15 +107,17 @@ def test_the_stop_token_is_a_target_with_a_log_prob_even_if_it_is_the_padding_id
   inner = e.target & ~end
   full = e.target.sum(1) == tiny.NEW
   assert not np.isin(e.tokens[inner], [tiny.STOP, 3]).any() and (end.any(1) | full).all()
-  np.testing.assert_array_equal(e.valid[:, :e.prefix], np.repeat(tiny.prompts().valid, e.group, 0))
+  np.testing.assert_array_equal(e.valid[:, : e.prefix], np.repeat(tiny.prompts().valid, e.group, 0))
 
 
 def test_the_stop_decision_gets_gradient():
   it, e = tiny.setup('sft', tx=optax.sgd(0.02)), jax.device_get(rollout())
   only = e.replace(target=ended(e) & (e.tokens == tiny.STOP), group=1, prefix=0)
   score, learn = jax.jit(it.policy.score), jax.jit(make_learn(it.objective, it.tx))
-  before, after = (score(p, only).logp[only.target].mean()
-                   for p in (it.state.params, learn(it.state, only, tiny.RNG)[0].params))
+  before, after = (
+    score(p, only).logp[only.target].mean()
+    for p in (it.state.params, learn(it.state, only, tiny.RNG)[0].params)
+  )
   assert after > before + 1e-3
 
 
@@ -139,19 +149,28 @@ def compilations():
   def listen(event, duration, **kwargs):
     if event == '/jax/core/compile/backend_compile_duration':
       seen.append(event)
+
   jax.monitoring.register_event_duration_secs_listener(listen)
   yield seen
   jax.monitoring.unregister_event_duration_listener(listen)
 
 
-REQUESTS = [dict(temperature=0.5), dict(temperature=0.0), dict(top_k=3, top_p=0.5), dict(min_new=2),
-            dict(max_new=3), dict(stop=(1, 2))]
+REQUESTS = [
+  dict(temperature=0.5),
+  dict(temperature=0.0),
+  dict(top_k=3, top_p=0.5),
+  dict(min_new=2),
+  dict(max_new=3),
+  dict(stop=(1, 2)),
+]
 
 
 def test_nothing_compiles_once_sampling_is_warm():
   sample = jax.jit(make_rollout(tiny.setup('sft').policy.decoder, 1, 3, truncate=True))
-  calls = [(jax.device_get(tiny.options(**r)), tiny.prompts(seed=i), jax.random.key(i))
-           for i, r in enumerate([{}, *REQUESTS])]
+  calls = [
+    (jax.device_get(tiny.options(**r)), tiny.prompts(seed=i), jax.random.key(i))
+    for i, r in enumerate([{}, *REQUESTS])
+  ]
   params = weights()
   with compilations() as seen:
     first = sample(params, calls[0][1], calls[0][0], calls[0][2], np.int32(0))
@@ -164,10 +183,15 @@ def test_nothing_compiles_once_sampling_is_warm():
 def test_nothing_compiles_once_the_rl_step_is_warm():
   it, place = tiny.standard('grpo'), tiny.alone()
   learn = make_learn(it.objective, it.tx)
-  step = place.compile(make_rl_step(make_rollout(it.policy.decoder, tiny.GROUP, tiny.NEW),
-                                    tiny.reward, learn), 'sbrr', donate=True)
-  calls = [(tiny.options(**r), tiny.prompts(seed=i), jax.random.key(i))
-           for i, r in enumerate([{}, *REQUESTS])]
+  step = place.compile(
+    make_rl_step(make_rollout(it.policy.decoder, tiny.GROUP, tiny.NEW), tiny.reward, learn),
+    'sbrr',
+    donate=True,
+  )
+  calls = [
+    (tiny.options(**r), tiny.prompts(seed=i), jax.random.key(i))
+    for i, r in enumerate([{}, *REQUESTS])
+  ]
   state = place.put_state(it.state)
   with compilations() as seen:
     for options, prompts, rng in calls:

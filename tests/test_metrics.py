@@ -1,4 +1,5 @@
 """Laws of what a run reports."""
+
 import io
 import json
 import sys
@@ -26,7 +27,7 @@ def scalars(directory) -> list[tuple[int, str, float]]:
     blob = file.read_bytes()
     while blob:
       size = int.from_bytes(blob[:8], 'little')
-      event, blob = Event.FromString(blob[12:12 + size]), blob[16 + size:]
+      event, blob = Event.FromString(blob[12 : 12 + size]), blob[16 + size :]
       found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
   return found
 
@@ -49,7 +50,8 @@ def test_what_is_not_finite_is_null_and_not_drawn(tmp_path):
     metrics.log(1, {'a/nan': float('nan'), 'a/inf': float('inf'), 'a/x': 0.5})
     metrics.samples(1, [{'reward': float('nan')}])
   assert lines(tmp_path / 'metrics.jsonl') == [
-    {'step': 1, 'stage': '', 'a/inf': None, 'a/nan': None, 'a/x': 0.5}]
+    {'step': 1, 'stage': '', 'a/inf': None, 'a/nan': None, 'a/x': 0.5}
+  ]
   assert lines(tmp_path / 'samples.jsonl')[0]['reward'] is None
   assert scalars(tmp_path / 'tensorboard') == [(1, 'a/x', 0.5)]
 
@@ -65,7 +67,11 @@ def test_each_step_is_there_once_after_a_resume(tmp_path):
     metrics.log(4, {'a/x': -4})
     metrics.samples(4, [{'text': 'new'}])
   assert [(r['step'], r['a/x']) for r in lines(tmp_path / 'metrics.jsonl')] == [
-    (1, 1), (2, 2), (3, 3), (4, -4)]
+    (1, 1),
+    (2, 2),
+    (3, 3),
+    (4, -4),
+  ]
   assert [r['text'] for r in lines(tmp_path / 'samples.jsonl')] == ['old'] * 6 + ['new']
 
 
@@ -88,8 +94,13 @@ def test_summaries_merge_and_survive_a_reopening(tmp_path):
 def fake_wandb(calls: list) -> types.ModuleType:
   def init(**options):
     calls.append(options)
-    return types.SimpleNamespace(id='abc', log=lambda values, step: calls.append((step, values)),
-                                 summary={}, finish=lambda: calls.append('finish'))
+    return types.SimpleNamespace(
+      id='abc',
+      log=lambda values, step: calls.append((step, values)),
+      summary={},
+      finish=lambda: calls.append('finish'),
+    )
+
   module = types.ModuleType('wandb')
   vars(module)['init'] = init
   return module

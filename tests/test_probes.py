@@ -3,6 +3,7 @@
 One compiled program per algorithm solves them all: what is rewarded comes with the prompts, and
 how many tokens there are with the sampling options.
 """
+
 import functools
 
 import jax
@@ -47,13 +48,14 @@ def train(preset, kind, wanted, steps, stop=tiny.NEVER, max_new=4):
   state, history = jax.tree.map(jnp.array, run.state), []
   for i in range(steps):
     state, metrics = step(
-      state, prompts, tiny.options([stop], max_new=max_new), jax.random.fold_in(tiny.RNG, i))
+      state, prompts, tiny.options([stop], max_new=max_new), jax.random.fold_in(tiny.RNG, i)
+    )
     history.append(metrics)
   return {k: float(np.mean([m[k] for m in history[-10:]])) for k in metrics}
 
 
 def test_the_value_of_a_constant_reward_is_that_reward():
-  assert train('ppo', CONSTANT, 0, 150, max_new=2)['loss/value'] < 0.05 ** 2
+  assert train('ppo', CONSTANT, 0, 150, max_new=2)['loss/value'] < 0.05**2
 
 
 @pytest.mark.parametrize('preset', PRESETS)
@@ -86,7 +88,8 @@ def test_gae_with_lam_1_is_the_return_minus_the_value():
   nothing, ids = jnp.full(target.shape, jnp.nan), jnp.zeros(target.shape, jnp.int32)
   e = Experience(ids, target, target, nothing, rewards, ids)
   advantages, returns = ADVANTAGES.lookup('gae(lam=1.0, gamma=0.9, whiten=False)')(
-    e, values, make_total(None))
+    e, values, make_total(None)
+  )
   monte_carlo, _ = ADVANTAGES.lookup('reinforce(gamma=0.9)')(e, None, make_total(None))
   np.testing.assert_allclose(returns, monte_carlo, atol=1e-5)
   np.testing.assert_allclose(advantages, jnp.where(target, monte_carlo - values, 0), atol=1e-5)

@@ -1,4 +1,5 @@
 """Law 10, and that each piece reads what it declares and nothing else."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,13 +16,22 @@ LOGP = jnp.log(jnp.array([[0.5, 0.2, 0.9], [0.3, 0.6, 0.4]]))
 NAN, TOTAL = jnp.full(LOGP.shape, jnp.nan), make_total(None)
 
 
-@pytest.mark.parametrize('family,wrong,meant', [
-  ('advantage', 'grpoo', 'grpo'), ('policy_loss', 'ppo-clip', 'not of the form'),
-  ('policy_loss', 'ppoclip', 'ppo_clip'), ('kl', 'k4', 'k3'), ('value_loss', 'cliped', 'clipped'),
-  ('aggregator', 'token_men', 'token_mean'), ('policy_loss', 'ppo_clip(epss=0.1)', 'eps'),
-  ('kl', 'k3(where_=1)', 'where'), ('aggregator', 'token_mean(eps=1)', 'it has none'),
-  ('policy_loss', 'ppo_clip(0.2)', 'not of the form'),
-  ('policy_loss', 'ppo_clip(eps=x)', 'literal')])
+@pytest.mark.parametrize(
+  'family,wrong,meant',
+  [
+    ('advantage', 'grpoo', 'grpo'),
+    ('policy_loss', 'ppo-clip', 'not of the form'),
+    ('policy_loss', 'ppoclip', 'ppo_clip'),
+    ('kl', 'k4', 'k3'),
+    ('value_loss', 'cliped', 'clipped'),
+    ('aggregator', 'token_men', 'token_mean'),
+    ('policy_loss', 'ppo_clip(epss=0.1)', 'eps'),
+    ('kl', 'k3(where_=1)', 'where'),
+    ('aggregator', 'token_mean(eps=1)', 'it has none'),
+    ('policy_loss', 'ppo_clip(0.2)', 'not of the form'),
+    ('policy_loss', 'ppo_clip(eps=x)', 'literal'),
+  ],
+)
 def test_an_unknown_name_or_option_is_an_error_with_the_way_out(family, wrong, meant):
   with pytest.raises(ConfigError, match=meant) as caught:
     FAMILIES[family].lookup(wrong)
@@ -34,16 +44,23 @@ def test_options_that_are_not_given_keep_their_defaults():
   @family.register()
   def piece(x, *, a=1, b=2):
     return x, a, b
+
   assert family.lookup('piece(b=5)')(0) == (0, 1, 5) and family.lookup('piece')(0) == (0, 1, 2)
   assert parse(' piece( a=-1.5, b=None )') == ('piece', dict(a=-1.5, b=None))
 
 
-@pytest.mark.parametrize('preset,overrides,meant', [
-  ('gpo', {}, 'grpo'), ('grpo', dict(advantag='gae'), 'advantage'), ('grpo', dict(kl='k33'), 'k3'),
-  ('grpo', dict(policy_loss='ppo_clip(clip=1)'), 'dual_clip'),
-  ('grpo', dict(advantage=''), 'leaves nothing'),
-  ('grpo', dict(advantage='gae'), "value_loss='clipped'"),
-  ('ppo', dict(value_loss=''), 'nothing trains')])
+@pytest.mark.parametrize(
+  'preset,overrides,meant',
+  [
+    ('gpo', {}, 'grpo'),
+    ('grpo', dict(advantag='gae'), 'advantage'),
+    ('grpo', dict(kl='k33'), 'k3'),
+    ('grpo', dict(policy_loss='ppo_clip(clip=1)'), 'dual_clip'),
+    ('grpo', dict(advantage=''), 'leaves nothing'),
+    ('grpo', dict(advantage='gae'), "value_loss='clipped'"),
+    ('ppo', dict(value_loss=''), 'nothing trains'),
+  ],
+)
 def test_an_algorithm_that_cannot_work_is_an_error_with_the_way_out(preset, overrides, meant):
   with pytest.raises(ConfigError, match=meant):
     resolve(preset, **overrides)
@@ -74,7 +91,7 @@ def experience():
   """Two sequences, the second of which ended early: what only padding holds is NaN."""
   target = jnp.array([[1, 1, 1], [1, 1, 0]], bool)
   ids = jnp.zeros(target.shape, jnp.int32)
-  rewards = jnp.where(target, jnp.array([[0., 0., 1.], [0., 2., 0.]]), jnp.nan)
+  rewards = jnp.where(target, jnp.array([[0.0, 0.0, 1.0], [0.0, 2.0, 0.0]]), jnp.nan)
   return Experience(ids, target, target, NAN, rewards, ids, 2)
 
 
@@ -118,8 +135,10 @@ def test_a_value_loss_reads_what_it_declares(name, needs):
 def test_what_is_not_a_target_never_reaches_the_parameters(preset):
   run = tiny.standard(preset)
   e = tiny.experience(run, tiny.prompts())
-  spoiled = e.replace(behaviour_logp=np.where(e.target, e.behaviour_logp, np.nan),
-                      rewards=np.where(e.target, e.rewards, np.nan))
+  spoiled = e.replace(
+    behaviour_logp=np.where(e.target, e.behaviour_logp, np.nan),
+    rewards=np.where(e.target, e.rewards, np.nan),
+  )
   learn = jax.jit(make_learn(run.objective, run.tx))
   params, expected = (learn(run.state, x, tiny.RNG)[0].params for x in (spoiled, e))
   assert finite(params) and tiny.moved(run.state.params, params) > 1e-3

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from runs import SUM, records, run, run_until, saved, tiny
 
+from rft_jax.evaluators import accuracy
+from rft_jax.evaluators.accuracy import Report
 from rft_jax.infra.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -132,15 +134,15 @@ def test_a_stage_that_stopped_early_is_not_continued(tmp_path, monkeypatch):
   assert lines == [('warmup', 1), ('rl', 2), ('rl', 3)]
 
 
-def test_the_last_checkpoints_and_the_best_stay(tmp_path):
+def test_the_last_checkpoints_and_the_best_stay(tmp_path, monkeypatch):
+  accuracies = [0.9, 0.1, 0.8, 0.8, 0.2, 0.3]
+  report = lambda state: Report({'eval/accuracy': accuracies[int(state.step)]}, [])
+  monkeypatch.setattr(accuracy, 'make', lambda *args, **kwargs: report)
   config = tiny(rl=dict(preset='grpo', steps=5, evaluate=dict(every=1, prompts=4)))
-  config.checkpoint.update(keep=2, best='eval/length')
+  config.checkpoint.keep = 2
   run(config, tmp_path)
-  lengths = {r['step']: r['eval/length'] for r in records(tmp_path) if 'eval/length' in r}
-  del lengths[0]
-  best = max(lengths, key=lambda step: (lengths[step], step))
-  with Checkpoints(tmp_path / 'checkpoints', 2, 'eval/length') as checkpoints:
-    assert checkpoints.steps() == sorted({4, 5, best}) and checkpoints.best() == best
+  with Checkpoints(tmp_path / 'checkpoints', 2, 'eval/accuracy') as checkpoints:
+    assert checkpoints.steps() == [3, 4, 5] and checkpoints.best() == 3
 
 
 CONFIG = """

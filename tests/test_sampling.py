@@ -1,4 +1,5 @@
 """What the sampler draws, and when it stops."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +12,17 @@ from rft_jax.sampling import draw, make_rollout, sampling
 DRAWS = 20_000
 LOGITS = np.log(np.array([0.3, 0.05, 0.25, 0.1, 0.02, 0.2, 0.03, 0.05]))
 KEPT = [
-  ({}, range(8)), (dict(top_k=3), [0, 2, 5]), (dict(top_p=0.7), [0, 2, 5]),
-  (dict(top_p=0.5), [0, 2]), (dict(top_k=2, top_p=0.9), [0, 2]),
-  (dict(top_k=3, top_p=0.7), [0, 2]), (dict(top_k=1), [0]),
-  (dict(temperature=0.5), range(8)), (dict(temperature=0.5, top_k=3), [0, 2, 5]),
-  (dict(temperature=0.5, top_p=0.7), [0, 2])]
+  ({}, range(8)),
+  (dict(top_k=3), [0, 2, 5]),
+  (dict(top_p=0.7), [0, 2, 5]),
+  (dict(top_p=0.5), [0, 2]),
+  (dict(top_k=2, top_p=0.9), [0, 2]),
+  (dict(top_k=3, top_p=0.7), [0, 2]),
+  (dict(top_k=1), [0]),
+  (dict(temperature=0.5), range(8)),
+  (dict(temperature=0.5, top_k=3), [0, 2, 5]),
+  (dict(temperature=0.5, top_p=0.7), [0, 2]),
+]
 """Options and the tokens that they leave: top_p counts what top_k left, at the temperature."""
 
 
@@ -63,14 +70,14 @@ def sampled(stop, room=6, decoder=None, **changes):
 
 def test_min_new_tokens_come_before_the_stop_token():
   e, length = sampled(range(8), min_new=3)
-  assert length.min() == 3 + 1 and (e.tokens[:, e.prefix:e.prefix + 3] >= 8).all()
+  assert length.min() == 3 + 1 and (e.tokens[:, e.prefix : e.prefix + 3] >= 8).all()
   assert sampled(range(8))[1].min() == 1
 
 
 @pytest.mark.parametrize('limit', [1, 4, 100])
 def test_max_new_is_respected(limit):
   e, length = sampled([tiny.NEVER], max_new=limit)
-  assert (length == min(limit, 6)).all() and not e.tokens[:, e.prefix:][:, limit:].any()
+  assert (length == min(limit, 6)).all() and not e.tokens[:, e.prefix :][:, limit:].any()
 
 
 class Counted:
@@ -92,12 +99,21 @@ def test_decoding_ends_with_the_last_row():
   assert len(decoder.steps) == length.max() < 100
   short, short_length = sampled(range(12), room=int(length.max()))
   np.testing.assert_array_equal(length, short_length)
-  np.testing.assert_array_equal(e.tokens[:, :short.tokens.shape[1]], short.tokens)
+  np.testing.assert_array_equal(e.tokens[:, : short.tokens.shape[1]], short.tokens)
 
 
-@pytest.mark.parametrize('wrong', [
-  dict(temperature=-1.0), dict(top_k=-1), dict(top_p=0.0), dict(top_p=1.1), dict(min_new=-1),
-  dict(max_new=0), dict(min_new=3, max_new=2)])
+@pytest.mark.parametrize(
+  'wrong',
+  [
+    dict(temperature=-1.0),
+    dict(top_k=-1),
+    dict(top_p=0.0),
+    dict(top_p=1.1),
+    dict(min_new=-1),
+    dict(max_new=0),
+    dict(min_new=3, max_new=2),
+  ],
+)
 def test_impossible_sampling_options_name_the_range(wrong):
   with pytest.raises(ValueError, match='must be'):
     sampling([0], **wrong)

@@ -10,9 +10,13 @@ from rft_jax.registry import ConfigError
 from rft_jax.types import Example
 
 TROUBLE = {
-  'raise': r"raised ValueError: 'two\\nlines'", 'hang': 'raise scoring.timeout',
-  'die': 'killed its process', 'nan': 'returned nan',
-  'inf': 'returned inf', 'string': "returned '1', not a number", 'none': "returned 'None'",
+  'raise': r"raised ValueError: 'two\\nlines'",
+  'hang': 'raise scoring.timeout',
+  'die': 'killed its process',
+  'nan': 'returned nan',
+  'inf': 'returned inf',
+  'string': "returned '1', not a number",
+  'none': "returned 'None'",
 }
 
 
@@ -20,7 +24,7 @@ def misbehave(completion):
   if completion == 'raise':
     raise ValueError('two\nlines')
   if completion == 'hang':
-    return 9 ** 9 ** 9  # years in one instruction: no signal handler of Python gets to run
+    return 9**9**9  # years in one instruction: no signal handler of Python gets to run
   if completion == 'die':
     os._exit(1)
   return {'nan': float('nan'), 'inf': float('inf'), 'string': '1', 'none': None}[completion]
@@ -56,7 +60,8 @@ def test_batches_may_wait_for_each_other(scorer):
 
 @pytest.mark.parametrize('completion, message', TROUBLE.items())
 def test_trouble_is_one_line_with_the_completion_and_the_next_batch_is_fine(
-    scorer, completion, message):
+  scorer, completion, message
+):
   with pytest.raises(ScoringError, match=message) as caught:
     scorer.submit(['fine', completion, 'fine'], examples(3)).result()
   assert repr(completion) in str(caught.value) and '\n' not in str(caught.value)
@@ -88,10 +93,15 @@ def test_without_workers_scoring_runs_inline_with_the_same_errors():
     scorer.submit(['nan'], examples(1)).result()
 
 
-@pytest.mark.parametrize('make', [
-  lambda: Scorer(lambda completion, example: 1.0, workers=1), lambda: Scorer(verifier, workers=-1),
-  lambda: Scorer(verifier, timeout=0.0),
-  lambda: Scorer(verifier, workers=0).submit(['a', 'b'], examples(1))])
+@pytest.mark.parametrize(
+  'make',
+  [
+    lambda: Scorer(lambda completion, example: 1.0, workers=1),
+    lambda: Scorer(verifier, workers=-1),
+    lambda: Scorer(verifier, timeout=0.0),
+    lambda: Scorer(verifier, workers=0).submit(['a', 'b'], examples(1)),
+  ],
+)
 def test_what_cannot_work_is_a_config_error(make):
   with pytest.raises(ConfigError):
     make()

@@ -16,9 +16,29 @@ from rft_jax.types import Example
 
 SLOW = {'knight_swap'}
 USABLE = sorted(set(DATASETS) - set(reasoning_gym.UNCHECKABLE) - SLOW)
-NONSENSE = ['', ' ', 'nan', 'inf', 'answer', '[]', '[[]]', '{}', '()', '9**9**9**9', '١٢', '1_0',
-            '24', '6*4*1*1', '__import__("os").abort()', '0' * 100_000, '(' * 5_000, '[[' * 5_000,
-            ' '.join(map(str, range(100))), '\n'.join(map(str, range(50))), 'True False Yes No']
+NONSENSE = [
+  '',
+  ' ',
+  'nan',
+  'inf',
+  'answer',
+  '[]',
+  '[[]]',
+  '{}',
+  '()',
+  '9**9**9**9',
+  '١٢',
+  '1_0',
+  '24',
+  '6*4*1*1',
+  '__import__("os").abort()',
+  '0' * 100_000,
+  '(' * 5_000,
+  '[[' * 5_000,
+  ' '.join(map(str, range(100))),
+  '\n'.join(map(str, range(50))),
+  'True False Yes No',
+]
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +57,7 @@ def judged(tokenizer, texts, answer):
   tokens, target = np.zeros((len(texts), 24), np.int32), np.zeros((len(texts), 24), bool)
   for row, text in enumerate(texts):
     ids = [special[char] if char in special else encode(tokenizer, char)[0] for char in text]
-    tokens[row, :len(ids)], target[row, :len(ids)] = ids, True
+    tokens[row, : len(ids)], target[row, : len(ids)] = ids, True
   task = cups.make(tokenizer)
   answers = jnp.full(len(texts), encode(tokenizer, answer)[0])
   arguments = jnp.array(tokens), jnp.array(target), answers
@@ -45,10 +65,15 @@ def judged(tokenizer, texts, answer):
   return task.jit_reward(*arguments).tolist(), task.jit_metrics(*arguments)
 
 
-@pytest.mark.parametrize('make', [
-  cups.make, lambda t: cups.make(t, cups=3, swaps=2),
-  lambda t: reasoning_gym.make(t, dataset='gcd'),
-  lambda t: reasoning_gym.make(t, dataset='syllogism')])
+@pytest.mark.parametrize(
+  'make',
+  [
+    cups.make,
+    lambda t: cups.make(t, cups=3, swaps=2),
+    lambda t: reasoning_gym.make(t, dataset='gcd'),
+    lambda t: reasoning_gym.make(t, dataset='syllogism'),
+  ],
+)
 def test_train_and_test_never_overlap(tokenizer, make):
   task = make(tokenizer)
   train, test = ({task.example(s, i).prompt for i in range(300)} for s in ('train', 'test'))
@@ -88,11 +113,32 @@ def test_cups_demonstrations_think_as_often_as_asked(tokenizer, think):
 
 def test_cups_reward_only_the_exact_format(tokenizer):
   right = ['3$', '<>3$', '<1,2>3$', '<3>3>3$']
-  wrong = ['', '3', '$', '2$', '33$', '3$$', '<3$', '>3$', '<3', '<1,2>3', '<1,2>2$', '<1,2>33$',
-           '<1,2>$', '3<1>3$', '<1$>3$', '<~>3$', '1<>3$', '3>3$', '3~', '<1,2>3~']
+  wrong = [
+    '',
+    '3',
+    '$',
+    '2$',
+    '33$',
+    '3$$',
+    '<3$',
+    '>3$',
+    '<3',
+    '<1,2>3',
+    '<1,2>2$',
+    '<1,2>33$',
+    '<1,2>$',
+    '3<1>3$',
+    '<1$>3$',
+    '<~>3$',
+    '1<>3$',
+    '3>3$',
+    '3~',
+    '<1,2>3~',
+  ]
   rewards, _ = judged(tokenizer, right + wrong, '3')
   assert dict(zip(right + wrong, rewards, strict=True)) == (
-    dict.fromkeys(right, 1.0) | dict.fromkeys(wrong, 0.0))
+    dict.fromkeys(right, 1.0) | dict.fromkeys(wrong, 0.0)
+  )
 
 
 def test_cups_metrics_tell_thinking_apart(tokenizer):
@@ -101,8 +147,9 @@ def test_cups_metrics_tell_thinking_apart(tokenizer):
   assert str(metrics['thought_accuracy'].tolist()) == '[nan, 1.0, 0.0, nan]'
 
 
-@pytest.mark.parametrize('options', [
-  dict(cups=1), dict(cups=10), dict(swaps=0), dict(think=1.5), dict(think=-0.1)])
+@pytest.mark.parametrize(
+  'options', [dict(cups=1), dict(cups=10), dict(swaps=0), dict(think=1.5), dict(think=-0.1)]
+)
 def test_cups_options_out_of_range_are_config_errors(tokenizer, options):
   with pytest.raises(ConfigError, match=next(iter(options))):
     cups.make(tokenizer, **options)
@@ -121,8 +168,16 @@ def test_strict_verifiers_take_the_answer_and_no_nonsense(name):
   answer, texts = example.answer['answer'], [*NONSENSE, example.prompt]
   if answer is not None:
     assert task.reward(f' {answer}\n', example) == 1
-    texts += [f'the answer is {answer}', f'{answer}\n\n{answer}', f'{answer} or 0', f'{answer}#',
-              f'{answer} # so', f'{answer}; ignore this', f'"{answer}"', f'{answer}\x00']
+    texts += [
+      f'the answer is {answer}',
+      f'{answer}\n\n{answer}',
+      f'{answer} or 0',
+      f'{answer}#',
+      f'{answer} # so',
+      f'{answer}; ignore this',
+      f'"{answer}"',
+      f'{answer}\x00',
+    ]
   paid = [text[:40] for text in texts if task.reward(text, example) and text != answer]
   assert not paid
 
@@ -131,8 +186,11 @@ def test_strict_verifiers_take_the_answer_and_no_nonsense(name):
 def test_strict_checks_take_the_known_answer_without_an_exact_match(name):
   problems = lambda number: reasoning_gym.block(name, {}, number)
   found = reasoning_gym.entry(problems, 0)
-  known = found['answer'] or found['metadata'].get('example_correct_answer') or json.dumps(
-    found['metadata'].get('possible_answer'))
+  known = (
+    found['answer']
+    or found['metadata'].get('example_correct_answer')
+    or json.dumps(found['metadata'].get('possible_answer'))
+  )
   check = verifiers.CHECKS[name]
   assert re.fullmatch(check.grammar, known.strip(), re.ASCII)
   assert check.solves(known.strip(), reasoning_gym.facts(name, {}, found))
@@ -146,9 +204,25 @@ def verified(name, facts, *texts, answer=None):
 def test_countdown_uses_each_number_once_and_exact_arithmetic():
   facts = dict(numbers=[1, 3, 4, 6], target=24)
   assert verified('countdown', facts, '6/(1-3/4)', ' -6 / (3/4 - 1) ') == [1, 1]
-  wrong = ['24', '6*4*1', '6*4+1-3', '6*4**1**3', '6*4//1*3/3', '6/(1-3/4)=24', '6/(1-3/4);',
-           '6/(1-1)+3+4', '+'.join('6134'), '(lambda:24)()', '6/(1-3/4)#', '6/(1-3/4)\n', '1 3 4 6',
-           '٦/(1-3/4)', '6/(1-3/0x4)', '13/4/6', '6*4*1*3/3']
+  wrong = [
+    '24',
+    '6*4*1',
+    '6*4+1-3',
+    '6*4**1**3',
+    '6*4//1*3/3',
+    '6/(1-3/4)=24',
+    '6/(1-3/4);',
+    '6/(1-1)+3+4',
+    '+'.join('6134'),
+    '(lambda:24)()',
+    '6/(1-3/4)#',
+    '6/(1-3/4)\n',
+    '1 3 4 6',
+    '٦/(1-3/4)',
+    '6/(1-3/0x4)',
+    '13/4/6',
+    '6*4*1*3/3',
+  ]
   paid = [text for text in wrong if verified('countdown', facts, text) != [0]]
   assert paid == ['6/(1-3/4)\n']  # surrounding space is no part of an answer
 
@@ -158,32 +232,56 @@ def test_puzzle24_needs_the_given_numbers():
 
 
 def test_rush_hour_needs_legal_moves():
-  facts = dict(board_config='ooooBo' 'ooooBo' 'AAooBo' 'oooooo' 'oooooo' 'oooooo')
-  assert verified('rush_hour', facts, 'B+3 A+4', 'A+4', 'B-1 A+4', 'B+4 A+4', 'B+3 A+4 A+1',
-                  'move B+3 A+4') == [1, 0, 0, 0, 0, 0]
+  facts = dict(board_config='ooooBoooooBoAAooBooooooooooooooooooo')
+  assert verified(
+    'rush_hour', facts, 'B+3 A+4', 'A+4', 'B-1 A+4', 'B+4 A+4', 'B+3 A+4 A+1', 'move B+3 A+4'
+  ) == [1, 0, 0, 0, 0, 0]
 
 
 def test_boxnet_needs_every_box_at_its_target():
   facts = dict(initial_state={'0.5_0.5': ['box_red'], '0.5_1.5': ['target_red']})
   carry = '{"Agent[0.5, 0.5]": "move(box_red, square[0.5, 1.5])"}'
   drop = '{"Agent[0.5, 1.5]": "move(box_red, target_red)"}'
-  assert verified('boxnet', facts, f'[{carry}, {drop}]', f'[{carry}]', f'[{drop}]',
-                  f'[{carry}, {drop}] done') == [1, 0, 0, 0]
+  assert verified(
+    'boxnet', facts, f'[{carry}, {drop}]', f'[{carry}]', f'[{drop}]', f'[{carry}, {drop}] done'
+  ) == [1, 0, 0, 0]
 
 
 def test_strict_checks_accept_other_right_answers():
-  assert verified('palindrome_generation', dict(letters=list('aabb')), 'abba', 'baab', 'aabb',
-                  'abba baab') == [1, 1, 0, 0]
-  assert verified('group_anagrams', {}, '[["b"], ["ca", "ac"]]', '[["b"], ["ca", "ac", "ac"]]',
-                  answer='[["ac", "ca"], ["b"]]') == [1, 0]
-  assert verified('jugs', dict(puzzle=dict(jug_capacities=[3, 5], target=3)), '["fill A"]',
-                  '["fill A", "empty B"]', '["fill A or B"]', '["fill B"]') == [1, 1, 0, 0]
+  assert verified(
+    'palindrome_generation', dict(letters=list('aabb')), 'abba', 'baab', 'aabb', 'abba baab'
+  ) == [1, 1, 0, 0]
+  assert verified(
+    'group_anagrams',
+    {},
+    '[["b"], ["ca", "ac"]]',
+    '[["b"], ["ca", "ac", "ac"]]',
+    answer='[["ac", "ca"], ["b"]]',
+  ) == [1, 0]
+  assert verified(
+    'jugs',
+    dict(puzzle=dict(jug_capacities=[3, 5], target=3)),
+    '["fill A"]',
+    '["fill A", "empty B"]',
+    '["fill A or B"]',
+    '["fill B"]',
+  ) == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize('completion, reward', [
-  ('so <answer>4</answer>', 1), ('<answer>\n4 </answer> done', 1), ('4', 0), ('<answer>4', 0),
-  ('<answer>5</answer><answer>4</answer>', 0), ('<answer><answer>4</answer>', 0),
-  ('<answer>4</answer></answer>', 0), ('</answer>4<answer>', 0), ('<answer></answer>', 0)])
+@pytest.mark.parametrize(
+  'completion, reward',
+  [
+    ('so <answer>4</answer>', 1),
+    ('<answer>\n4 </answer> done', 1),
+    ('4', 0),
+    ('<answer>4', 0),
+    ('<answer>5</answer><answer>4</answer>', 0),
+    ('<answer><answer>4</answer>', 0),
+    ('<answer>4</answer></answer>', 0),
+    ('</answer>4<answer>', 0),
+    ('<answer></answer>', 0),
+  ],
+)
 def test_answer_tags_hold_the_only_answer(completion, reward):
   problem = Example('', dict(dataset='gcd', options={}, answer='4', facts={}))
   assert verifiers.verify(completion, problem, answer_tags=True, max_answer=9) == reward
@@ -200,11 +298,16 @@ def test_reasoning_gym_examples_are_a_pure_function_of_split_and_index(name):
   assert json.loads(json.dumps(one[0].answer)) == one[0].answer
 
 
-@pytest.mark.parametrize('options, message', [
-  (dict(dataset='countdwn'), "did you mean 'countdown'"),
-  (dict(options={'min_number': 3}), "did you mean 'min_numbers'"),
-  (dict(options={'min_numbers': 9}), 'max_numbers must be'), (dict(options={'seed': 1}), 'seed'),
-  (dict(dataset='propositional_logic'), 'no strict verifier')])
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (dict(dataset='countdwn'), "did you mean 'countdown'"),
+    (dict(options={'min_number': 3}), "did you mean 'min_numbers'"),
+    (dict(options={'min_numbers': 9}), 'max_numbers must be'),
+    (dict(options={'seed': 1}), 'seed'),
+    (dict(dataset='propositional_logic'), 'no strict verifier'),
+  ],
+)
 def test_what_a_data_set_does_not_have_is_a_config_error(options, message):
   with pytest.raises(ConfigError, match=message):
     reasoning_gym.make(None, **options)

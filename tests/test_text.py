@@ -21,7 +21,7 @@ def test_characters_number_specials_first_and_then_the_alphabet_in_order():
 def test_every_text_over_the_alphabet_survives_the_round_trip(tokenizer):
   rng = np.random.default_rng(0)
   drawn = [''.join(rng.choice(list(text.PRINTABLE), 40)) for _ in range(50)]
-  for line in ['', ' ', '  two  ', 'a , b . c ! don\'t', '<eos><pad> <bos>', '\n\n x \n', *drawn]:
+  for line in ['', ' ', '  two  ', "a , b . c ! don't", '<eos><pad> <bos>', '\n\n x \n', *drawn]:
     ids = text.encode(tokenizer, line)
     assert len(ids) == len(line)
     assert text.decode(tokenizer, ids) == line
@@ -36,12 +36,15 @@ def test_an_unknown_character_is_named():
     text.encode(text.characters(alphabet='ab'), 'abz')
 
 
-@pytest.mark.parametrize('spec, message', [
-  ('characters(alphabt="ab")', "did you mean 'alphabet'"),
-  ('characters(alphabet="aa")', 'each character once'),
-  ('characters(alphabet="")', 'non-empty'),
-  ('/no/such/directory', 'no tokenizer at'),
-])
+@pytest.mark.parametrize(
+  'spec, message',
+  [
+    ('characters(alphabt="ab")', "did you mean 'alphabet'"),
+    ('characters(alphabet="aa")', 'each character once'),
+    ('characters(alphabet="")', 'non-empty'),
+    ('/no/such/directory', 'no tokenizer at'),
+  ],
+)
 def test_a_tokenizer_that_cannot_be_made_is_a_config_error(spec, message):
   with pytest.raises(ConfigError, match=message):
     text.load_tokenizer(spec)
@@ -76,8 +79,10 @@ def test_answers_are_stacked_where_they_are_numbers_and_dropped_otherwise(tokeni
   assert stacked(None, None) is None
 
 
-@pytest.mark.parametrize('prompt, message', [
-  ('abcd', r"'abcd' has 4 tokens, the limit is 3: raise max_prompt"), ('', 'no tokens')])
+@pytest.mark.parametrize(
+  'prompt, message',
+  [('abcd', r"'abcd' has 4 tokens, the limit is 3: raise max_prompt"), ('', 'no tokens')],
+)
 def test_a_prompt_that_does_not_fit_is_a_config_error(tokenizer, prompt, message):
   with pytest.raises(ConfigError, match=message):
     text.batch_prompts(tokenizer, [prompt], [0], [0], 3)
@@ -93,9 +98,14 @@ def test_demonstrations_learn_the_response_and_its_end_only(tokenizer):
   assert not np.any(rows.rewards) and not np.any(rows.behaviour_logp)
 
 
-@pytest.mark.parametrize('example, message', [
-  (Example('abc', None, 'de'), r"'abc' has 3 \+ 3 tokens .* the limit is 5: raise max_prompt"),
-  (Example('', None, 'de'), 'no tokens'), (Example('abc', None), 'no response')])
+@pytest.mark.parametrize(
+  'example, message',
+  [
+    (Example('abc', None, 'de'), r"'abc' has 3 \+ 3 tokens .* the limit is 5: raise max_prompt"),
+    (Example('', None, 'de'), 'no tokens'),
+    (Example('abc', None), 'no response'),
+  ],
+)
 def test_a_demonstration_that_does_not_fit_is_a_config_error(tokenizer, example, message):
   with pytest.raises(ConfigError, match=message):
     text.demonstrations(tokenizer, [example], 5)

@@ -4,6 +4,7 @@ The stop id is the padding id and may occur anywhere in a prompt. Initial weight
 that no law holds only because the model ignores its input; the reference and the value head
 differ from what training starts with.
 """
+
 import functools
 from typing import NamedTuple
 
@@ -25,8 +26,11 @@ VOCAB, STOP, NEVER, GROUP, NEW = 16, 0, 99, 4, 5
 CONFIG = ModelConfig(VOCAB, 16, 32, 2, 2, 1, 8, initializer_range=0.3)
 RNG = jax.random.key(7)
 OVERRIDES = dict(
-  sft={}, reinforce={}, grpo=dict(kl='k3(coef=0.1)', entropy=0.01),
-  ppo=dict(kl='k1(coef=0.1)', value_loss='clipped(coef=0.5, clip=0.1)'))
+  sft={},
+  reinforce={},
+  grpo=dict(kl='k3(coef=0.1)', entropy=0.01),
+  ppo=dict(kl='k1(coef=0.1)', value_loss='clipped(coef=0.5, clip=0.1)'),
+)
 UPDATES = dict(sft={}, reinforce={}, grpo={}, ppo=dict(epochs=2, minibatches=2))
 
 
@@ -38,8 +42,9 @@ class Setup(NamedTuple):
   tx: optax.GradientTransformation
 
 
-def setup(preset: str, tx=None, config: ModelConfig = CONFIG, temperature: float = 1.0,
-          **overrides):
+def setup(
+  preset: str, tx=None, config: ModelConfig = CONFIG, temperature: float = 1.0, **overrides
+):
   """A preset ready to learn; its state lies on the host, so that no donation can destroy it."""
   algorithm, tx = resolve(preset, **overrides), tx or optax.sgd(0.1)
   policy = make_policy(config, algorithm.needs)
@@ -69,8 +74,10 @@ def prompts(count: int = 16, width: int = 6, seed: int = 0) -> Prompts:
   length = draw.integers(1, width + 1, count)
   return Prompts(
     draw.integers(0, VOCAB, (count, width)).astype(np.int32),
-    np.arange(width) >= width - length[:, None], np.arange(count, dtype=np.int32) + 100,
-    draw.integers(0, VOCAB, count).astype(np.int32))
+    np.arange(width) >= width - length[:, None],
+    np.arange(count, dtype=np.int32) + 100,
+    draw.integers(0, VOCAB, count).astype(np.int32),
+  )
 
 
 def options(stop=(STOP, 3), **changes):
@@ -93,7 +100,7 @@ def experience(run: Setup, batch: Prompts):
   weights = {'decoder': run.state.params['decoder']}
   e = sampler()(weights, batch, options(), RNG, jnp.int32(0))
   answer = np.repeat(batch.answer, e.group)
-  rewards = reward(e.tokens[:, e.prefix:], e.target[:, e.prefix:], answer)
+  rewards = reward(e.tokens[:, e.prefix :], e.target[:, e.prefix :], answer)
   return jax.device_get(reward_last(e, rewards))
 
 

@@ -1,4 +1,6 @@
-"""Draws curves.csv as plot.png and as the README's picture: python experiments/00_quickstart/plot.py"""
+"""Draws curves.csv as plot.png and as the README's picture: python
+experiments/00_quickstart/plot.py"""
+
 import collections
 import csv
 import pathlib
@@ -17,9 +19,14 @@ def main():
   for column, (label, colour) in LINES.items():
     draw(axes, rows, column, label, colour)
   seeds = len({row['seed'] for row in rows})
-  axes.set(xlabel='reinforcement step (512 samples each)', ylabel='share of samples', ylim=(0, 1.02))
-  axes.set_title(f'Rewarded for right answers only, the model starts to think ({seeds} seeds)',
-                 loc='left', fontsize=11)
+  axes.set(
+    xlabel='reinforcement step (512 samples each)', ylabel='share of samples', ylim=(0, 1.02)
+  )
+  axes.set_title(
+    f'Rewarded for right answers only, the model starts to think ({seeds} seeds)',
+    loc='left',
+    fontsize=11,
+  )
   axes.grid(alpha=0.25, linewidth=0.6)
   axes.spines[['top', 'right']].set_visible(False)
   axes.legend(frameon=False, loc='center right')
@@ -36,7 +43,13 @@ def draw(axes, rows, column, label, colour):
     for step, value in own:
       by_step[step].append(value)
   steps = sorted(by_step)
-  axes.plot(steps, [sum(by_step[s]) / len(by_step[s]) for s in steps], color=colour, linewidth=2, label=label)
+  axes.plot(
+    steps,
+    [sum(by_step[s]) / len(by_step[s]) for s in steps],
+    color=colour,
+    linewidth=2,
+    label=label,
+  )
 
 
 if __name__ == '__main__':

@@ -1,9 +1,13 @@
-"""Times rft_jax and its peers in turn and writes results.csv: ours, TRL, Tunix, ours, TRL, Tunix, ...
+"""Times rft_jax and its peers in turn and writes results.csv: ours, TRL, Tunix, ours, TRL, Tunix,
+...
 
-  python experiments/03_speed/compare.py --peers=/path/to/venv/bin/python [--rounds=5] [--hidden=256 ...]
+python experiments/03_speed/compare.py --peers=/path/to/venv/bin/python [--rounds=5] [--hidden=256
+...]
 
-The peers' environment holds requirements.txt. Nothing else may run meanwhile. What is unknown here goes to the scripts.
+The peers' environment holds requirements.txt. Nothing else may run meanwhile. What is unknown here
+goes to the scripts.
 """
+
 import argparse
 import csv
 import json
@@ -21,12 +25,20 @@ def main():
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--out', default=str(HERE / 'results.csv'))
   options, workload = parser.parse_known_args()
-  commands = dict(rft_jax=(sys.executable, 'ours.py'), trl=(options.peers, 'trl_steps.py'),
-                  tunix=(options.peers, 'tunix_steps.py'))
-  rows = [run(*command, workload) | dict(round=i)
-          for i in range(options.rounds) for command in commands.values()]
+  commands = dict(
+    rft_jax=(sys.executable, 'ours.py'),
+    trl=(options.peers, 'trl_steps.py'),
+    tunix=(options.peers, 'tunix_steps.py'),
+  )
+  rows = [
+    run(*command, workload) | dict(round=i)
+    for i in range(options.rounds)
+    for command in commands.values()
+  ]
   fields = list(dict.fromkeys(key for row in rows for key in row))
-  with open(options.out, 'a' if (exists := pathlib.Path(options.out).exists()) else 'w', newline='') as file:
+  with open(
+    options.out, 'a' if (exists := pathlib.Path(options.out).exists()) else 'w', newline=''
+  ) as file:
     writer = csv.DictWriter(file, fields)
     if not exists:
       writer.writeheader()
@@ -44,11 +56,15 @@ def run(python, script, workload):
 
 
 def report(rows, systems):
-  speeds = {name: [r['completion_tokens_per_s'] for r in rows if r['system'] == name] for name in systems}
+  speeds = {
+    name: [r['completion_tokens_per_s'] for r in rows if r['system'] == name] for name in systems
+  }
   for name, values in speeds.items():
     ratios = [a / b for a, b in zip(speeds['rft_jax'], values, strict=True)]
-    print(f'{name:8} median {statistics.median(values):7.0f} tokens/s; rft_jax is '
-          f'{statistics.median(ratios):.2f}x as fast, round by round {min(ratios):.2f} to {max(ratios):.2f}')
+    print(
+      f'{name:8} median {statistics.median(values):7.0f} tokens/s; rft_jax is '
+      f'{statistics.median(ratios):.2f}x as fast, rounds {min(ratios):.2f} to {max(ratios):.2f}'
+    )
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 """GRPO steps of rft_jax: sampling, scoring, advantages and AdamW as one program per step.
 
-Prints one line of JSON, with the floating-point work of a step as a share of the matmul peak that was measured just before.
+Prints one line of JSON, with the floating-point work of a step as a share of the matmul peak that
+was measured just before.
 """
+
 import os
 import sys
 import time
@@ -35,18 +37,34 @@ def main():
   peak = matmul_peak()
   placement = make_placement()
   algorithm = resolve('grpo', kl='')
-  policy = make_policy(ModelConfig(
-      vocab_size=VOCAB, hidden_size=args.hidden, intermediate_size=3 * args.hidden,
-      num_hidden_layers=args.layers, num_attention_heads=4, num_key_value_heads=2,
-      head_dim=args.hidden // 4, rope_theta=1e6), algorithm.needs)
+  policy = make_policy(
+    ModelConfig(
+      vocab_size=VOCAB,
+      hidden_size=args.hidden,
+      intermediate_size=3 * args.hidden,
+      num_hidden_layers=args.layers,
+      num_attention_heads=4,
+      num_key_value_heads=2,
+      head_dim=args.hidden // 4,
+      rope_theta=1e6,
+    ),
+    algorithm.needs,
+  )
   tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   learn = make_learn(make_objective(policy, algorithm), tx, axis=placement.axis)
-  rl_step = placement.compile(make_rl_step(
-      make_rollout(policy.decoder, args.group, args.completion), count_digits, learn, placement.axis),
-      'sbrr', donate=True)
+  rl_step = placement.compile(
+    make_rl_step(
+      make_rollout(policy.decoder, args.group, args.completion), count_digits, learn, placement.axis
+    ),
+    'sbrr',
+    donate=True,
+  )
   params = jax.jit(policy.init)(jax.random.key(0))
   state = placement.put_state(TrainState(jnp.int32(0), params, tx.init(params), {}))
-  options, rng = sampling([VOCAB]), jax.random.key(0)  # No token stops: full length, as in the peers.
+  options, rng = (
+    sampling([VOCAB]),
+    jax.random.key(0),
+  )  # No token stops: full length, as in the peers.
   watch = Stopwatch()
   for step in range(args.steps):
     state, metrics = rl_step(state, placement.put_batch(prompts(args, step)), options, rng)
@@ -54,7 +72,9 @@ def main():
     watch.lap()
   size = sum(x.size for x in jax.tree.leaves(params))
   work = step_flops(args, size) / (watch.laps[-1] - watch.laps[1]) * (args.steps - 2)
-  watch.report('rft_jax', args, size, peak_gflops=round(peak / 1e9), share_of_peak=round(work / peak, 3))
+  watch.report(
+    'rft_jax', args, size, peak_gflops=round(peak / 1e9), share_of_peak=round(work / peak, 3)
+  )
 
 
 def count_digits(tokens, target, answer):
@@ -64,12 +84,15 @@ def count_digits(tokens, target, answer):
 def prompts(args, step):
   numbers = np.arange(step * args.prompts, (step + 1) * args.prompts)
   digits = numbers[:, None] // 10 ** np.minimum(np.arange(args.prompt)[::-1], 18) % 10
-  return Prompts((FIRST_DIGIT + digits).astype(np.int32), np.ones(digits.shape, bool), numbers.astype(np.int32))
+  return Prompts(
+    (FIRST_DIGIT + digits).astype(np.int32), np.ones(digits.shape, bool), numbers.astype(np.int32)
+  )
 
 
 def step_flops(args, parameters):
-  """2 per parameter and token for sampling, 6 for the update; each prompt counts once in both, as it is shared. Attention's
-  own products are left out."""
+  """2 per parameter and token for sampling, 6 for the update; each prompt counts once in both, as
+  it is shared. Attention's own products are left out.
+  """
   tokens = args.prompts * (args.group * args.completion + args.prompt)
   return 8 * parameters * tokens
 

@@ -1,4 +1,5 @@
 """The same work in TRL: GRPOTrainer on the CPU, float32."""
+
 import os
 import tempfile
 
@@ -43,20 +44,50 @@ def digits(completions, **_):
 def main():
   args, watch = arguments(), Stopwatch()
   torch.manual_seed(0)
-  model = Qwen3ForCausalLM(Qwen3Config(
-      vocab_size=VOCAB, hidden_size=args.hidden, intermediate_size=3 * args.hidden,
-      num_hidden_layers=args.layers, num_attention_heads=4, num_key_value_heads=2,
-      head_dim=args.hidden // 4, max_position_embeddings=4096, tie_word_embeddings=True,
-      pad_token_id=0, bos_token_id=1, eos_token_id=2))
+  model = Qwen3ForCausalLM(
+    Qwen3Config(
+      vocab_size=VOCAB,
+      hidden_size=args.hidden,
+      intermediate_size=3 * args.hidden,
+      num_hidden_layers=args.layers,
+      num_attention_heads=4,
+      num_key_value_heads=2,
+      head_dim=args.hidden // 4,
+      max_position_embeddings=4096,
+      tie_word_embeddings=True,
+      pad_token_id=0,
+      bos_token_id=1,
+      eos_token_id=2,
+    )
+  )
   settings = GRPOConfig(
-      output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, beta=0.0, learning_rate=1e-5,
-      per_device_train_batch_size=args.prompts * args.group, num_generations=args.group,
-      max_completion_length=args.completion, max_steps=args.steps, gradient_checkpointing=False,
-      generation_kwargs=dict(min_new_tokens=args.completion), logging_steps=10**6, report_to=[],
-      save_strategy='no', disable_tqdm=True)
-  data = Dataset.from_list([dict(prompt=f'{i:0{args.prompt}d}') for i in range(args.prompts * args.steps)])
-  GRPOTrainer(model=model, reward_funcs=digits, args=settings, train_dataset=data,
-              processing_class=tokenizer(), callbacks=[Laps(watch)]).train()
+    output_dir=tempfile.mkdtemp(),
+    use_cpu=True,
+    bf16=False,
+    beta=0.0,
+    learning_rate=1e-5,
+    per_device_train_batch_size=args.prompts * args.group,
+    num_generations=args.group,
+    max_completion_length=args.completion,
+    max_steps=args.steps,
+    gradient_checkpointing=False,
+    generation_kwargs=dict(min_new_tokens=args.completion),
+    logging_steps=10**6,
+    report_to=[],
+    save_strategy='no',
+    disable_tqdm=True,
+  )
+  data = Dataset.from_list(
+    [dict(prompt=f'{i:0{args.prompt}d}') for i in range(args.prompts * args.steps)]
+  )
+  GRPOTrainer(
+    model=model,
+    reward_funcs=digits,
+    args=settings,
+    train_dataset=data,
+    processing_class=tokenizer(),
+    callbacks=[Laps(watch)],
+  ).train()
   watch.report('trl', args, model.num_parameters())
 
 

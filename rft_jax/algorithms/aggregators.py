@@ -1,9 +1,11 @@
 """Aggregators: from per-token losses to one number.
 
-A member maps (mask bool[N,T], total) to weights f32[N,T], and the loss is the SUM of weight x per-token loss. Denominators
-are taken here, over the whole optimiser step and all devices, before it is cut into micro-batches; so no cut can change the
-loss or its gradient. Rows without a token count nowhere.
+A member maps (mask bool[N,T], total) to weights f32[N,T], and the loss is the SUM of weight x
+per-token loss. Denominators are taken here, over the whole optimiser step and all devices, before
+it is cut into micro-batches; so no cut can change the loss or its gradient. Rows without a token
+count nowhere.
 """
+
 import jax.numpy as jnp
 
 from rft_jax.registry import Registry
@@ -33,5 +35,6 @@ def seq_mean_token_sum(mask: Array, total: Total) -> Array:
 
 @AGGREGATORS.register()
 def seq_mean_token_sum_norm(mask: Array, total: Total, *, length: int | None = None) -> Array:
-  """m / (N length): no preference for short answers; `length` defaults to the arrays' width. Source: arXiv:2503.20783, sec. 3."""
+  """m / (N length): no preference for short answers; `length` defaults to the arrays' width.
+  Source: arXiv:2503.20783, sec. 3."""
   return mask / (jnp.maximum(total(mask.any(1)), 1) * (length or mask.shape[1]))

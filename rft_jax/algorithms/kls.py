@@ -1,8 +1,11 @@
-"""Penalties for leaving the reference model: estimators of KL(policy || reference) from the sampled token.
+"""Penalties for leaving the reference model: estimators of KL(policy || reference) from the sampled
+token.
 
-A member makes a `Penalty`: `estimate(logp, ref_logp)` -> f32[N,T], times `coef`, either added to the loss or subtracted from the
-reward (`where='loss' | 'reward'`). Source of the estimators: Schulman 2020, "Approximating KL divergence".
+A member makes a `Penalty`: `estimate(logp, ref_logp)` -> f32[N,T], times `coef`, either added to
+the loss or subtracted from the reward (`where='loss' | 'reward'`). Source of the estimators:
+Schulman 2020, "Approximating KL divergence".
 """
+
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,7 +31,7 @@ def _penalty(estimate, coef, where):
 
 @KLS.register(needs=['ref_logp'])
 def k1(*, coef: float = 1e-3, where: str = 'reward') -> Penalty:
-  """logp - ref. Unbiased; for the reward only: as a loss its expected gradient on-policy is zero."""
+  """logp - ref. Unbiased; for the reward: as a loss its expected gradient on-policy is zero."""
   return _penalty(lambda logp, ref: logp - ref, coef, where)
 
 
@@ -40,9 +43,12 @@ def k2(*, coef: float = 1e-3, where: str = 'loss') -> Penalty:
 
 @KLS.register(needs=['ref_logp'])
 def k3(*, coef: float = 1e-3, where: str = 'loss') -> Penalty:
-  """e^x - 1 - x with x = ref - logp in +-20, at most 10. Unbiased, low variance, positive; as a loss its on-policy gradient
-  is that of KL(reference || policy)."""
+  """e^x - 1 - x with x = ref - logp in +-20, at most 10. Unbiased, low variance, positive; as a
+  loss its on-policy gradient is that of KL(reference || policy).
+  """
+
   def estimate(logp, ref):
     x = jnp.clip(ref - logp, -20, 20)
     return jnp.minimum(jnp.exp(x) - 1 - x, 10)
+
   return _penalty(estimate, coef, where)

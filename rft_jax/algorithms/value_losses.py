@@ -1,4 +1,5 @@
 """Value losses: (values, old_values, returns), all f32[N,T], -> f32[N,T]."""
+
 import jax.numpy as jnp
 
 from rft_jax.registry import Registry
@@ -8,8 +9,11 @@ VALUE_LOSSES = Registry('value_loss')
 
 
 @VALUE_LOSSES.register(needs=['values'])
-def clipped(values: Array, old_values: Array, returns: Array, *, clip: float = 0.5, coef: float = 0.1) -> Array:
-  """coef / 2 max((v - R)^2, (clip(v, v_old +- clip) - R)^2). Source: the PPO code of OpenAI baselines; verl's clip 0.5."""
+def clipped(
+  values: Array, old_values: Array, returns: Array, *, clip: float = 0.5, coef: float = 0.1
+) -> Array:
+  """coef / 2 max((v - R)^2, (clip(v, v_old +- clip) - R)^2). Source: the PPO code of OpenAI
+  baselines; verl's clip 0.5."""
   near = old_values + jnp.clip(values - old_values, -clip, clip)
   return 0.5 * coef * jnp.maximum((values - returns) ** 2, (near - returns) ** 2)
 

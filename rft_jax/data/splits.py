@@ -1,4 +1,5 @@
 """Train and test never overlap: the problem's text alone decides which of them it belongs to."""
+
 import hashlib
 from collections.abc import Callable
 
@@ -25,5 +26,7 @@ def redraw(split: str, draw: Callable[[int], str | None], what: str) -> int:
     prompt = draw(attempt)
     if prompt is not None and split_of(prompt) == split:
       return attempt
-  raise ConfigError(f'{what} has too few problems: none of {TRIES} draws is in split {split!r}; '
-                    'make it harder, so that there are more')
+  raise ConfigError(
+    f'{what} has too few problems: none of {TRIES} draws is in split {split!r}; '
+    'make it harder, so that there are more'
+  )

@@ -1,4 +1,6 @@
-"""Batches of problems as a pure function of the step: the position in the data is the step's number, and resuming exact."""
+"""Batches of problems as a pure function of the step: the position in the data is the step's
+number, and resuming exact."""
+
 import numpy as np
 
 from rft_jax.data.text import batch_prompts, demonstrations
@@ -11,8 +13,8 @@ class Stream:
 
   def __init__(self, task: Task, split: str, batch: int, seed: int = 0):
     self.task, self.split, self.batch, self.seed = task, split, batch, seed
-    self.size = task.size(split)
-    if self.size is not None and self.size < 1:
+    self.size = size = task.size(split)
+    if size is not None and size < 1:
       raise ConfigError(f'the task has no {split} examples; give it some, or choose another split')
 
   def numbers(self, step: int) -> np.ndarray:
@@ -23,19 +25,20 @@ class Stream:
     numbers = self.numbers(step)
     if self.size is None or self.split == 'test':
       return [self.task.example(self.split, int(n % (self.size or 2**31))) for n in numbers]
-    return [self.task.example(self.split, self._shuffled(int(n))) for n in numbers]
+    return [self.task.example(self.split, self._shuffled(int(n), self.size)) for n in numbers]
 
-  def _shuffled(self, number):
-    epoch, position = divmod(number, self.size)
+  def _shuffled(self, number: int, size: int) -> int:
+    epoch, position = divmod(number, size)
     if getattr(self, '_epoch', None) != epoch:
-      self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.size)
+      self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(size)
     return int(self._order[position])
 
   def prompts(self, tokenizer, step: int, length: int) -> tuple[Prompts, list[Example]]:
     examples = self.examples(step)
     ids = (self.numbers(step) % 2**31).astype(np.int32)
-    return batch_prompts(tokenizer, [e.prompt for e in examples], ids, [e.answer for e in examples],
-                         length), examples
+    return batch_prompts(
+      tokenizer, [e.prompt for e in examples], ids, [e.answer for e in examples], length
+    ), examples
 
   def demonstrations(self, tokenizer, step: int, length: int) -> Experience:
     return demonstrations(tokenizer, self.examples(step), length)

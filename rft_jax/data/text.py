@@ -1,4 +1,5 @@
 """Text to arrays and back: tokenizers, left-padded prompts, right-padded demonstrations."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,15 +25,21 @@ def characters(*, alphabet: str = PRINTABLE) -> PreTrainedTokenizerFast:
   """
   twice = next((char for char in alphabet if alphabet.count(char) > 1), None)
   if not alphabet or twice:
-    raise ConfigError(f'alphabet={alphabet!r} must be non-empty and name each character once'
-                      + (f': remove one {twice!r}' if twice else ''))
+    raise ConfigError(
+      f'alphabet={alphabet!r} must be non-empty and name each character once'
+      + (f': remove one {twice!r}' if twice else '')
+    )
   vocab = {token: i for i, token in enumerate([*SPECIALS.values(), *alphabet])}
   backend = Tokenizer(WordLevel(vocab, unk_token='<unk>'))
   backend.pre_tokenizer = Split(Regex(r'[\s\S]'), 'isolated')
   backend.decoder = Fuse()
   # Text that spells a special token is text: only the sampler ends a sequence.
-  return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False,
-                                 split_special_tokens=True, **SPECIALS)
+  return PreTrainedTokenizerFast(
+    tokenizer_object=backend,
+    clean_up_tokenization_spaces=False,
+    split_special_tokens=True,
+    **SPECIALS,
+  )
 
 
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
@@ -45,8 +52,10 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
   try:
     return AutoTokenizer.from_pretrained(spec)
   except (OSError, ValueError, KeyError) as error:
-    raise ConfigError(f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
-                      'tokenizer.json, a hub id, or characters(alphabet=...)') from error
+    raise ConfigError(
+      f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
+      'tokenizer.json, a hub id, or characters(alphabet=...)'
+    ) from error
 
 
 def encode(tokenizer, text: str) -> list[int]:
@@ -55,8 +64,10 @@ def encode(tokenizer, text: str) -> list[int]:
   if isinstance(model, WordLevel) and tokenizer.unk_token is None:
     unknown = next((char for char in text if model.token_to_id(char) is None), None)
     if unknown is not None:
-      raise ConfigError(f'character {unknown!r} of {shorten(text)!r} is not in the tokenizer: '
-                        'add it to the alphabet of characters(alphabet=...)')
+      raise ConfigError(
+        f'character {unknown!r} of {shorten(text)!r} is not in the tokenizer: '
+        'add it to the alphabet of characters(alphabet=...)'
+      )
   return tokenizer.encode(text, add_special_tokens=False)
 
 
@@ -76,10 +87,12 @@ def batch_prompts(tokenizer, texts: list[str], ids, answers: list[Any], length: 
   for row, text in enumerate(texts):
     prompt = encode_prompt(tokenizer, text)
     if len(prompt) > length:
-      raise ConfigError(f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
-                        f'{length}: raise max_prompt or shorten the prompt')
-    tokens[row, length - len(prompt):] = prompt
-    valid[row, length - len(prompt):] = True
+      raise ConfigError(
+        f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
+        f'{length}: raise max_prompt or shorten the prompt'
+      )
+    tokens[row, length - len(prompt) :] = prompt
+    valid[row, length - len(prompt) :] = True
   fields: dict[str, Any] = dict(tokens=tokens, valid=valid, ids=np.asarray(ids, np.int32))
   return Prompts(**fields, answer=stack(answers))
 
@@ -99,10 +112,16 @@ def demonstrations(tokenizer, examples: list[Example], length: int) -> Experienc
     end = len(prompt) + len(response)
     tokens[row, :end] = prompt + response
     valid[row, :end] = True
-    target[row, len(prompt):end] = True
+    target[row, len(prompt) : end] = True
   zeros = np.zeros(tokens.shape, np.float32)
-  fields: dict[str, Any] = dict(tokens=tokens, valid=valid, target=target, behaviour_logp=zeros,
-                                rewards=zeros.copy(), version=np.zeros_like(tokens))
+  fields: dict[str, Any] = dict(
+    tokens=tokens,
+    valid=valid,
+    target=target,
+    behaviour_logp=zeros,
+    rewards=zeros.copy(),
+    version=np.zeros_like(tokens),
+  )
   return Experience(**fields)
 
 
@@ -118,13 +137,17 @@ def encode_example(tokenizer, example: Example, length: int) -> tuple[list[int],
   """Token ids of the prompt and of the response with EOS. Raises ConfigError as above."""
   prompt = encode_prompt(tokenizer, example.prompt)
   if not example.response:
-    raise ConfigError(f'the example {shorten(example.prompt)!r} has no response to imitate: use a '
-                      'task or a data set with responses')
+    raise ConfigError(
+      f'the example {shorten(example.prompt)!r} has no response to imitate: use a '
+      'task or a data set with responses'
+    )
   response = [*encode(tokenizer, example.response), tokenizer.eos_token_id]
   if len(prompt) + len(response) > length:
-    raise ConfigError(f'the example {shorten(example.prompt)!r} has {len(prompt)} + '
-                      f'{len(response)} tokens of prompt and response, the limit is {length}: '
-                      'raise max_prompt or max_new')
+    raise ConfigError(
+      f'the example {shorten(example.prompt)!r} has {len(prompt)} + '
+      f'{len(response)} tokens of prompt and response, the limit is {length}: '
+      'raise max_prompt or max_new'
+    )
   return prompt, response
 
 

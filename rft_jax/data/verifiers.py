@@ -5,6 +5,7 @@ what they cannot parse, or score 'nan' as 1. So a data set gets exact match unle
 it: sets whose problems have several right answers, each with a grammar that a text has to match
 from end to end before any code reads it. Free of JAX, so that worker processes start fast.
 """
+
 import ast
 import contextlib
 import functools
@@ -16,13 +17,18 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-             ast.Div: operator.truediv}
+OPERATORS = {
+  ast.Add: operator.add,
+  ast.Sub: operator.sub,
+  ast.Mult: operator.mul,
+  ast.Div: operator.truediv,
+}
 TAGGED = re.compile(r'<answer>(.*?)</answer>', re.DOTALL)
 
 
 class Check(NamedTuple):
   """grammar: the form of an answer; facts: the metadata that `solves(text, problem)` reads."""
+
   grammar: str
   facts: tuple[str, ...]
   solves: Callable[[str, dict], bool]
@@ -66,6 +72,7 @@ def by_scorer(text: str, problem: dict) -> bool:
 @functools.lru_cache(maxsize=16)
 def scorer(dataset: str, options: str) -> Callable[[str, dict], float]:
   import reasoning_gym  # costs a second, and most data sets never need it
+
   return reasoning_gym.create_dataset(dataset, seed=0, **json.loads(options)).score_answer
 
 
@@ -144,22 +151,35 @@ CHECKS = {
   'rush_hour': Check(repeated(r'[A-Z][+-][1-4]', ' '), ('board_config',), rush_hour),
   'graph_color': Check(r'\{' + repeated(r'"\d+": ?\d+', r',\s*') + r'\}', ('puzzle',), by_scorer),
   'jugs': Check(json_list(JUG_MOVE), ('puzzle',), by_scorer),
-  'cryptarithm': Check('(?!.*([A-Z])=.*\\1=)' + repeated(r'[A-Z]=\d', ', ?'),
-                       ('words_letters', 'result_letters', 'allow_leading_zero'), by_scorer),
+  'cryptarithm': Check(
+    '(?!.*([A-Z])=.*\\1=)' + repeated(r'[A-Z]=\d', ', ?'),
+    ('words_letters', 'result_letters', 'allow_leading_zero'),
+    by_scorer,
+  ),
   'palindrome_generation': Check('[a-z]+', ('letters',), by_scorer),
   'word_ladder': Check(repeated('[A-Za-z]+', ', ?'), ('start_word', 'end_word'), by_scorer),
-  'rubiks_cube': Check(repeated("[UDLRFBMESXYZ]'?2?", ' '), ('cube_size', 'scramble_moves'),
-                       by_scorer),
-  'boxnet': Check(json_list(r'\{' + repeated(BOX_MOVE, ', ?') + r'\}'), ('initial_state',),
-                  by_scorer),
+  'rubiks_cube': Check(
+    repeated("[UDLRFBMESXYZ]'?2?", ' '), ('cube_size', 'scramble_moves'), by_scorer
+  ),
+  'boxnet': Check(
+    json_list(r'\{' + repeated(BOX_MOVE, ', ?') + r'\}'), ('initial_state',), by_scorer
+  ),
   'kakurasu': Check(r'[01 ]+(\n[01 ]+)*', ('row_sums', 'col_sums', 'n_rows', 'n_cols'), by_scorer),
-  'knight_swap': Check(json_list(r'"[wB],[A-Z]\d,[A-Z]\d"'),
-                       ('is_possible', 'board', 'pieces', 'start_turn', 'solution'), by_scorer),
+  'knight_swap': Check(
+    json_list(r'"[wB],[A-Z]\d,[A-Z]\d"'),
+    ('is_possible', 'board', 'pieces', 'start_turn', 'solution'),
+    by_scorer,
+  ),
   'sokoban': Check('[UDLR]+', ('gamestr',), by_scorer),
-  'tower_of_hanoi': Check(repeated(r'Move disk \d from Peg \d to Peg \d', r'\n'),
-                          ('num_disks', 'num_pegs', 'start_peg', 'target_peg', 'solution_length'),
-                          by_scorer),
-  'quantum_lock': Check(repeated('[ABC]', ' → '),
-                        ('initial_value', 'initial_state', 'buttons', 'target_value'), by_scorer),
+  'tower_of_hanoi': Check(
+    repeated(r'Move disk \d from Peg \d to Peg \d', r'\n'),
+    ('num_disks', 'num_pegs', 'start_peg', 'target_peg', 'solution_length'),
+    by_scorer,
+  ),
+  'quantum_lock': Check(
+    repeated('[ABC]', ' → '),
+    ('initial_value', 'initial_state', 'buttons', 'target_value'),
+    by_scorer,
+  ),
   'shortest_path': Check(repeated('up|down|left|right', ' '), ('matrix',), by_scorer),
 }

@@ -1,6 +1,7 @@
 """Accuracy: the share of held-out problems whose answer earns the full reward."""
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,56 +18,81 @@ FULL = 1 - 1e-6
 
 
 class Report(NamedTuple):
-  """metrics: 'eval/accuracy' etc.; samples: prompt, completion and reward of every problem, always the same ones."""
+  """metrics: 'eval/accuracy' etc.; samples: prompt, completion and reward of every problem, always
+  the same ones."""
+
   metrics: dict[str, float]
   samples: list[dict]
 
 
-def make(policy: Policy, task: Task, tokenizer, placement, stage, scorer, *, seed: int = 0) -> Callable[[PyTree], Report]:
-  """evaluate(state) -> Report on the first `stage.evaluate.prompts` test problems, one completion each."""
+def make(
+  policy: Policy, task: Task, tokenizer, placement, stage, scorer, *, seed: int = 0
+) -> Callable[[PyTree], Report]:
+  """evaluate(state) -> Report on the first `stage.evaluate.prompts` test problems, one completion
+  each."""
   available = task.size('test')
   wanted = min(stage.evaluate.prompts, available or stage.evaluate.prompts)
   batch = _batch(wanted, stage.prompts * stage.group, placement.shards)
   rollout = make_rollout(policy.decoder, 1, stage.max_new)
   options = sampling([tokenizer.eos_token_id], stage.evaluate.temperature)
   total, stream = make_total(placement.axis), Stream(task, 'test', batch)
-  rng = jax.random.fold_in(jax.random.key(seed), 0xe7a1)
+  rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
 
   def run(state, prompts, options, rng):
     experience = rollout(state.params, prompts, options, rng, state.step)
     if task.jit_reward is None:
       return experience, {}
     return score_in_graph(experience, prompts, task.jit_reward, task.jit_metrics, total)
+
   compiled = placement.compile(run, 'sbrr')
 
   def evaluate(state):
     parts = [_part(i, state) for i in range(wanted // batch)]
     samples = [s for part in parts for s in part[1]]
     rewards = np.array([s['reward'] for s in samples])
-    extra = {k: float(np.nanmean([p[0][k] for p in parts])) if any(p[0][k] == p[0][k] for p in parts) else np.nan
-             for k in parts[0][0]}
-    return Report({'eval/accuracy': float((rewards >= FULL).mean()), 'eval/reward': float(rewards.mean()),
-                   'eval/length': float(np.mean([s['tokens'] for s in samples])), **extra}, samples)
+    extra = {
+      k: float(np.nanmean([p[0][k] for p in parts]))
+      if any(p[0][k] == p[0][k] for p in parts)
+      else np.nan
+      for k in parts[0][0]
+    }
+    return Report(
+      {
+        'eval/accuracy': float((rewards >= FULL).mean()),
+        'eval/reward': float(rewards.mean()),
+        'eval/length': float(np.mean([s['tokens'] for s in samples])),
+        **extra,
+      },
+      samples,
+    )
 
   def _part(index, state):
     prompts, examples = stream.prompts(tokenizer, index, stage.max_prompt)
     experience, facts = compiled(state, placement.put_batch(prompts), options, rng)
     experience = placement.rows(experience)
     texts = completions(tokenizer, experience)
-    rewards = experience.rewards.sum(1) if task.jit_reward else scorer.submit(texts, examples).result()
-    samples = [dict(prompt=e.prompt, completion=t, reward=float(r), tokens=int(n))
-               for e, t, r, n in zip(examples, texts, rewards, experience.target.sum(1), strict=True)]
+    rewards = (
+      experience.rewards.sum(1) if task.jit_reward else scorer.submit(texts, examples).result()
+    )
+    samples: list[dict[str, Any]] = [
+      dict(prompt=e.prompt, completion=t, reward=float(r), tokens=int(n))
+      for e, t, r, n in zip(examples, texts, rewards, experience.target.sum(1), strict=True)
+    ]
     return {k.replace('task/', 'eval/'): v for k, v in placement.scalars(facts).items()}, samples
+
   return evaluate
 
 
 def completions(tokenizer, experience) -> list[str]:
   """The texts that the policy produced in the rows of an experience on the host."""
-  return [decode(tokenizer, row[mask]) for row, mask in zip(experience.tokens, experience.target, strict=True)]
+  return [
+    decode(tokenizer, row[mask])
+    for row, mask in zip(experience.tokens, experience.target, strict=True)
+  ]
 
 
 def _batch(wanted, rows, shards):
-  """The largest batch of at most `rows` prompts that divides `wanted` and that the devices divide."""
+  """The largest batch of at most `rows` prompts that divides `wanted`, for any device."""
   for size in range(min(rows, wanted), 0, -1):
     if wanted % size == 0 and size % shards == 0:
       return size

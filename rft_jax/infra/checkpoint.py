@@ -3,6 +3,7 @@
 A save happens in the background under a temporary name and is renamed once complete, so that a run
 that dies at any moment leaves every earlier checkpoint loadable.
 """
+
 import contextlib
 import json
 import logging
@@ -42,10 +43,16 @@ class Checkpoints:
     with _explained(self._opening):
       os.makedirs(self.directory, exist_ok=True)
       self._store = ocp.training.Checkpointer(
-        self.directory, context=_context(), preservation_policy=self._policy(keep))
+        self.directory, context=_context(), preservation_policy=self._policy(keep)
+      )
 
-  def save(self, step: int, arrays: dict[str, PyTree], data: dict | None = None,
-           metrics: dict[str, float] | None = None) -> bool:
+  def save(
+    self,
+    step: int,
+    arrays: dict[str, PyTree],
+    data: dict | None = None,
+    metrics: dict[str, float] | None = None,
+  ) -> bool:
     """Starts to save `arrays` (which may be donated at once) and `data`; waits for the save before.
 
     Returns False, and changes nothing, where `step` is saved already. Raises CheckpointError where
@@ -63,11 +70,13 @@ class Checkpoints:
         raise PermissionError('not writable')
       remains = os.path.exists(self.path(step))
       self._store.save_checkpointables_async(
-        step, items, metrics=numbers, force=True, overwrite=remains)
+        step, items, metrics=numbers, force=True, overwrite=remains
+      )
     return True
 
-  def restore(self, step: int | None = None, abstract: dict[str, PyTree] | None = None
-              ) -> tuple[int, dict[str, PyTree], dict]:
+  def restore(
+    self, step: int | None = None, abstract: dict[str, PyTree] | None = None
+  ) -> tuple[int, dict[str, PyTree], dict]:
     """The step (the latest if None), its arrays and its data, bit for bit as they were saved.
 
     `abstract` names the arrays that are wanted; a leaf (an array or a ShapeDtypeStruct) says shape,
@@ -121,8 +130,11 @@ class Checkpoints:
 
   def _policy(self, keep: int) -> Any:
     policies = ocp.training.preservation_policies
-    best = policies.BestN(get_metric_fn=self._value, n=1 if self.best_metric else 0,
-                          keep_checkpoints_without_metrics=False)
+    best = policies.BestN(
+      get_metric_fn=self._value,
+      n=1 if self.best_metric else 0,
+      keep_checkpoints_without_metrics=False,
+    )
     return policies.AnyPreservationPolicy([policies.LatestN(keep), best])
 
   def _value(self, metrics: Any) -> float:
@@ -132,11 +144,13 @@ class Checkpoints:
   def _existing(self, step: int | None) -> int:
     steps = self.steps()
     if not steps:
-      raise CheckpointError(f'no complete checkpoint in {self.directory}: '
-                            'train first, or name another --workdir')
+      raise CheckpointError(
+        f'no complete checkpoint in {self.directory}: train first, or name another --workdir'
+      )
     if step is not None and step not in steps:
-      raise CheckpointError(f'no checkpoint of step {step} in {self.directory}: '
-                            f'use one of {", ".join(map(str, steps))}')
+      raise CheckpointError(
+        f'no checkpoint of step {step} in {self.directory}: use one of {", ".join(map(str, steps))}'
+      )
     return steps[-1] if step is None else step
 
   def _check_fit(self, step: int, stored: dict, wanted: dict) -> None:
@@ -148,26 +162,33 @@ class Checkpoints:
           raise CheckpointError(
             f'checkpoint {self.path(step)} does not fit: {full} is {there.get(leaf, "absent")} '
             f'there and {here.get(leaf, "absent")} here; use the config that it was written with, '
-            'or another --workdir')
+            'or another --workdir'
+          )
 
   def _opening(self, reason: str) -> str:
     for metrics in pathlib.Path(self.directory).glob('*/metrics/metrics'):
       try:
         json.loads(metrics.read_text())
       except ValueError:
-        return (f'checkpoint {metrics.parent.parent} is damaged ({reason}): delete it to resume '
-                'from the step before, or start afresh in another --workdir')
+        return (
+          f'checkpoint {metrics.parent.parent} is damaged ({reason}): delete it to resume '
+          'from the step before, or start afresh in another --workdir'
+        )
     return f'cannot open {self.directory} for checkpoints ({reason}): choose another --workdir'
 
   def _writing(self, reason: str) -> str:
-    return (f'cannot write a checkpoint to {self.directory} ({reason}): '
-            'make room and permit writing there, or choose another --workdir')
+    return (
+      f'cannot write a checkpoint to {self.directory} ({reason}): '
+      'make room and permit writing there, or choose another --workdir'
+    )
 
   def _damaged(self, step: int, reason: str) -> str:
     earlier = max((other for other in self.steps() if other < step), default=None)
     then = 'begin anew' if earlier is None else f'resume from step {earlier}'
-    return (f'checkpoint of step {step} cannot be read ({reason}): delete {self.path(step)} '
-            f'to {then}, or start afresh in another --workdir')
+    return (
+      f'checkpoint of step {step} cannot be read ({reason}): delete {self.path(step)} '
+      f'to {then}, or start afresh in another --workdir'
+    )
 
 
 def _context() -> ocp.Context:

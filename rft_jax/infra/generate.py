@@ -1,4 +1,5 @@
 """Text in, text out: sampling on its own."""
+
 from collections.abc import Callable
 
 import jax
@@ -12,16 +13,23 @@ from rft_jax.types import PyTree
 
 
 def make_generate(policy: Policy, tokenizer, max_prompt: int, max_new: int) -> Callable[..., str]:
-  """generate(params, prompt, seed=0, **options) -> the completion; options as in `sampling.sampling`.
+  """generate(params, prompt, seed=0, **options) -> the completion; options as in
+  `sampling.sampling`.
 
-  The same seed gives the same text. One compilation serves all prompts, seeds and options. Raises ConfigError for a prompt
-  that is empty or longer than `max_prompt` tokens.
+  The same seed gives the same text. One compilation serves all prompts, seeds and options. Raises
+  ConfigError for a prompt that is empty or longer than `max_prompt` tokens.
   """
   rollout = jax.jit(make_rollout(policy.decoder, 1, max_new, truncate=True))
 
   def generate(params: PyTree, prompt: str, seed: int = 0, **options) -> str:
     prompts = batch_prompts(tokenizer, [prompt], [0], [None], max_prompt)
-    out = rollout(params, prompts, sampling([tokenizer.eos_token_id], **options), jax.random.key(seed),
-                  jnp.int32(0))
-    return decode(tokenizer, np.asarray(out.tokens[0])[np.asarray(out.target[0])])
+    out = rollout(
+      params,
+      prompts,
+      sampling([tokenizer.eos_token_id], **options),
+      jax.random.key(seed),
+      jnp.int32(0),
+    )
+    return decode(tokenizer, np.asarray(out.tokens[0])[np.asarray(out.target[0])].tolist())
+
   return generate

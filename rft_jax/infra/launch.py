@@ -1,16 +1,23 @@
-"""What must be set before JAX starts: the C allocator, the number of CPU devices, the compilation cache."""
+"""What must be set before JAX starts: the C allocator, the number of CPU devices, the compilation
+cache."""
+
 import os
 import pathlib
 import sys
 
 ALLOCATOR = {
-    'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1', 'MALLOC_MMAP_THRESHOLD_': str(2**30),
-    'MALLOC_TRIM_THRESHOLD_': str(2**40), 'MALLOC_TOP_PAD_': str(2**26)}
-"""glibc otherwise returns a step's large temporaries to the kernel and faults them in again at the next step."""
+  'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
+  'MALLOC_MMAP_THRESHOLD_': str(2**30),
+  'MALLOC_TRIM_THRESHOLD_': str(2**40),
+  'MALLOC_TOP_PAD_': str(2**26),
+}
+"""glibc otherwise returns a step's large temporaries to the kernel and faults them in again at the
+next step."""
 
 
 def prepare_process() -> None:
-  """Starts this very command anew under ALLOCATOR, before JAX is imported; settings that the user made stay."""
+  """Starts this very command anew under ALLOCATOR, before JAX is imported; settings that the user
+  made stay."""
   missing = {k: v for k, v in ALLOCATOR.items() if k not in os.environ}
   if sys.platform == 'linux' and missing and 'RFT_JAX_PREPARED' not in os.environ:
     os.environ |= missing | {'RFT_JAX_PREPARED': '1'}
@@ -18,8 +25,10 @@ def prepare_process() -> None:
 
 
 def prepare_jax(cpu_devices: int = 0) -> None:
-  """So many CPU devices (0: one per core), unless XLA_FLAGS says otherwise; compiled programs are kept in the user's cache folder."""
+  """So many CPU devices (0: one per core), unless XLA_FLAGS says otherwise; compiled programs are
+  kept in the user's cache folder."""
   import jax
+
   if 'xla_force_host_platform_device_count' not in os.environ.get('XLA_FLAGS', ''):
     jax.config.update('jax_num_cpu_devices', cpu_devices or os.cpu_count() or 1)
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):

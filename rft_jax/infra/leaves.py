@@ -1,4 +1,5 @@
 """What a checkpoint asks of the leaves of a pytree, and of JSON."""
+
 import contextlib
 import json
 from typing import Any
@@ -43,6 +44,8 @@ def plain(data: dict) -> dict:
     with contextlib.suppress(TypeError, ValueError):
       if isinstance(name, str) and json.loads(json.dumps(value)) == value:
         continue
-    raise ValueError(f'data[{name!r}] = {str(value)[:80]} does not survive JSON: '
-                     'use numbers, text, lists, and dicts with text keys')
+    raise ValueError(
+      f'data[{name!r}] = {str(value)[:80]} does not survive JSON: '
+      'use numbers, text, lists, and dicts with text keys'
+    )
   return json.loads(json.dumps(data))

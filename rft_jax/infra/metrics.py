@@ -3,6 +3,7 @@ and Weights & Biases where it is set up.
 
 Steps are global: they grow over the stages of a run, and each appears once, also after a resume.
 """
+
 import importlib
 import json
 import math
@@ -29,9 +30,16 @@ class Metrics:
   it ends. None keeps every whole line. Raises ConfigError where `workdir` cannot be written.
   """
 
-  def __init__(self, workdir: str | os.PathLike, name: str, tensorboard: bool = True,
-               wandb: str = 'auto', config: dict | None = None, resume_step: int | None = None,
-               resume_stage: str | None = None):
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    name: str,
+    tensorboard: bool = True,
+    wandb: str = 'auto',
+    config: dict | None = None,
+    resume_step: int | None = None,
+    resume_stage: str | None = None,
+  ):
     if wandb not in WANDB:
       raise ConfigError(f'wandb={wandb!r} must be one of {", ".join(WANDB)}')
     self.workdir = pathlib.Path(workdir)
@@ -40,8 +48,9 @@ class Metrics:
       self._lines = _reopen(self.workdir / 'metrics.jsonl', resume_step, resume_stage)
       self._samples = _reopen(self.workdir / 'samples.jsonl', resume_step, resume_stage)
     except OSError as error:
-      raise ConfigError(f'cannot write metrics to {workdir} ({error.strerror}): '
-                        'choose another --workdir') from error
+      raise ConfigError(
+        f'cannot write metrics to {workdir} ({error.strerror}): choose another --workdir'
+      ) from error
     self._board = _board(self.workdir, resume_step) if tensorboard else None
     self._wandb = _start_wandb(self.workdir, name, config or {}) if wandb == 'auto' else None
 
@@ -136,8 +145,14 @@ def _start_wandb(workdir: pathlib.Path, name: str, config: dict) -> Any:
     return None
   file = workdir / 'wandb_id'
   try:
-    run = init(project='rft_jax', name=name, config=config, dir=str(workdir), resume='allow',
-               id=file.read_text() if file.exists() else None)
+    run = init(
+      project='rft_jax',
+      name=name,
+      config=config,
+      dir=str(workdir),
+      resume='allow',
+      id=file.read_text() if file.exists() else None,
+    )
     file.write_text(run.id)
     return run
   except Exception as error:

@@ -1,7 +1,9 @@
 """Placement: the same functions on one device, on all local devices (`pmap`), or on a mesh.
 
-Arguments come in three kinds: 's' state, 'b' batch (its leading axis is cut into `shards`), 'r' the same everywhere.
+Arguments come in three kinds: 's' state, 'b' batch (its leading axis is cut into `shards`), 'r' the
+same everywhere.
 """
+
 import re
 from collections.abc import Callable
 from typing import Protocol
@@ -15,18 +17,22 @@ from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
 
 RULES = (
-    (r'embed|lm_head', ('tensor', 'fsdp')),
-    (r'qkv', (None, 'fsdp', 'tensor')),
-    (r'attention_out', (None, 'tensor', None, None, 'fsdp')),
-    (r'gate_up', (None, 'fsdp', None, 'tensor')),
-    (r'down', (None, 'tensor', 'fsdp')))
-"""Parameter name -> mesh axis of each of its dimensions; optimiser moments follow the parameter they belong to. A dimension
-that the axis does not divide stays whole."""
+  (r'embed|lm_head', ('tensor', 'fsdp')),
+  (r'qkv', (None, 'fsdp', 'tensor')),
+  (r'attention_out', (None, 'tensor', None, None, 'fsdp')),
+  (r'gate_up', (None, 'fsdp', None, 'tensor')),
+  (r'down', (None, 'tensor', 'fsdp')),
+)
+"""Parameter name -> mesh axis of each of its dimensions; optimiser moments follow the parameter
+they belong to. A dimension that the axis does not divide stays whole.
+"""
 
 
 class Placement(Protocol):
-  axis: str | None
-  shards: int
+  @property
+  def axis(self) -> str | None: ...
+  @property
+  def shards(self) -> int: ...
 
   def compile(self, function: Callable, kinds: str, donate: bool = False) -> Callable: ...
   def put_state(self, state: PyTree) -> PyTree: ...
@@ -37,17 +43,24 @@ class Placement(Protocol):
 
 
 class Pmap:
-  """Every device holds the whole state and one part of the batch; gradients are summed over the axis 'data'."""
+  """Every device holds the whole state and one part of the batch; gradients are summed over the
+  axis 'data'."""
+
   axis = 'data'
 
-  def __init__(self, devices: list[jax.Device]):
+  def __init__(self, devices: list):
     self.devices, self.shards = devices, len(devices)
     spread = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=devices)
     self._replicate = lambda x: spread(jnp.arange(self.shards), x)
 
   def compile(self, function, kinds, donate=False):
-    return jax.pmap(function, axis_name=self.axis, in_axes=tuple(None if k == 'r' else 0 for k in kinds),
-                    donate_argnums=(0,) if donate else (), devices=self.devices)
+    return jax.pmap(
+      function,
+      axis_name=self.axis,
+      in_axes=tuple(None if k == 'r' else 0 for k in kinds),
+      donate_argnums=(0,) if donate else (),
+      devices=self.devices,
+    )
 
   def put_state(self, state):
     return self._replicate(state)
@@ -69,14 +82,18 @@ class Pmap:
 
 class Mesh:
   """One program over a ('data', 'fsdp', 'tensor') mesh; the compiler inserts the communication."""
+
   axis = None
 
-  def __init__(self, devices: list[jax.Device], fsdp: int = 1, tensor: int = 1):
+  def __init__(self, devices: list, fsdp: int = 1, tensor: int = 1):
     if len(devices) % (fsdp * tensor):
-      raise ConfigError(f'parallel.fsdp={fsdp} x parallel.tensor={tensor} must divide the {len(devices)} devices')
+      raise ConfigError(
+        f'parallel.fsdp={fsdp} x parallel.tensor={tensor} must divide the {len(devices)} devices'
+      )
     shape = (len(devices) // (fsdp * tensor), fsdp, tensor)
-    self.mesh = jax.sharding.Mesh(np.array(devices).reshape(shape), ('data', 'fsdp', 'tensor'),
-                                  axis_types=(AxisType.Auto,) * 3)
+    self.mesh = jax.sharding.Mesh(
+      np.array(devices).reshape(shape), ('data', 'fsdp', 'tensor'), axis_types=(AxisType.Auto,) * 3
+    )
     self.shards = shape[0] * fsdp
 
   def compile(self, function, kinds, donate=False):
@@ -85,20 +102,26 @@ class Mesh:
     compiled = {}
 
     def call(state, *rest):
-      if not compiled:  # The new state must lie where the old one did, or the next call compiles again.
+      if (
+        not compiled
+      ):  # The new state must lie where the old one did, or the next call compiles again.
         where = jax.tree.map(lambda x: x.sharding, state)
         compiled[0] = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
       return compiled[0](state, *rest)
+
     return call
 
   def put_state(self, state):
     return jax.tree.map_with_path(
-        lambda path, x: jax.device_put(x, self.sharding(jax.tree_util.keystr(path), x.shape)), state)
+      lambda path, x: jax.device_put(x, self.sharding(jax.tree_util.keystr(path), x.shape)), state
+    )
 
   def sharding(self, path: str, shape: tuple[int, ...]) -> NamedSharding:
     """Where a leaf of the state lies, by its path's last matching name in RULES."""
     names = next((spec for pattern, spec in RULES if re.search(rf"'({pattern})'\]$", path)), ())
-    names = [a if a and d % self.mesh.shape[a] == 0 else None for a, d in zip(names, shape, strict=False)]
+    names = [
+      a if a and d % self.mesh.shape[a] == 0 else None for a, d in zip(names, shape, strict=False)
+    ]
     return NamedSharding(self.mesh, PartitionSpec(*names))
 
   def get_state(self, state):
@@ -114,18 +137,22 @@ class Mesh:
     return {k: float(v) for k, v in jax.device_get(metrics).items()}
 
 
-def make_placement(kind: str = 'auto', devices: int = 0, fsdp: int = 1, tensor: int = 1) -> Placement:
-  """From `config.parallel`. Raises ConfigError for an unknown kind or more devices than there are."""
+def make_placement(
+  kind: str = 'auto', devices: int = 0, fsdp: int = 1, tensor: int = 1
+) -> Placement:
+  """From `config.parallel`. Raises ConfigError for an unknown kind or too many devices."""
   there = jax.devices()
   if devices > len(there):
     raise ConfigError(f'parallel.devices={devices}, but there are {len(there)}: {there}')
-  used = there[:devices or len(there)]
+  used = there[: devices or len(there)]
   kinds = dict(pmap=lambda: Pmap(used), mesh=lambda: Mesh(used, fsdp, tensor))
   if kind == 'auto':
     kind = 'pmap' if len(used) > 1 and fsdp * tensor == 1 else 'mesh'
   if kind == 'pmap' and fsdp * tensor > 1:
-    raise ConfigError(f"parallel.kind='pmap' copies the state to each device: parallel.fsdp={fsdp} and "
-                      f"parallel.tensor={tensor} must be 1, or use kind='mesh'")
+    raise ConfigError(
+      f"parallel.kind='pmap' copies the state to each device: parallel.fsdp={fsdp} and "
+      f"parallel.tensor={tensor} must be 1, or use kind='mesh'"
+    )
   if kind not in kinds:
     raise ConfigError(f'parallel.kind={kind!r}: {nearest(kind, [*kinds, "auto"])}')
   return kinds[kind]()

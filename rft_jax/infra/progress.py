@@ -1,4 +1,5 @@
 """What a person sees while a run goes on, and where its time goes."""
+
 import contextlib
 import sys
 import time
@@ -18,8 +19,11 @@ class Progress:
     self._start = time.monotonic()
     self._last = self._start - every
     self._line = ''
-    self._bar = tqdm.tqdm(total=total, initial=initial, desc=description, file=sys.stderr,
-                          dynamic_ncols=True) if sys.stderr.isatty() else None
+    self._bar = (
+      tqdm.tqdm(total=total, initial=initial, desc=description, file=sys.stderr, dynamic_ncols=True)
+      if sys.stderr.isatty()
+      else None
+    )
 
   def update(self, step: int, postfix: Mapping[str, float] | None = None) -> None:
     """`step` of `total` steps are done; `postfix` is shown beside them, e.g. reward, tokens/s."""
@@ -30,8 +34,15 @@ class Progress:
       return
     now = time.monotonic()
     self._line = tqdm.tqdm.format_meter(
-      step, self.total, now - self._start, prefix=self.description, postfix=text, unit='step',
-      initial=self.initial, bar_format=LINE)
+      step,
+      self.total,
+      now - self._start,
+      prefix=self.description,
+      postfix=text,
+      unit='step',
+      initial=self.initial,
+      bar_format=LINE,
+    )
     if now - self._last >= self.every:
       self._print(now)
 

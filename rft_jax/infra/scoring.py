@@ -1,4 +1,5 @@
 """Verifiers in Python, in worker processes: a bad one cannot hang, crash or slow down training."""
+
 import pickle
 import queue
 from collections.abc import Callable
@@ -41,8 +42,9 @@ class Scorer:
 
   def __init__(self, reward: Callable, workers: int = 2, timeout: float = 10.0):
     if workers < 0 or not timeout > 0:
-      raise ConfigError(f'scoring.workers={workers} must be 0 or more and scoring.timeout='
-                        f'{timeout} above 0')
+      raise ConfigError(
+        f'scoring.workers={workers} must be 0 or more and scoring.timeout={timeout} above 0'
+      )
     self.reward = reward
     self.jobs: queue.SimpleQueue = queue.SimpleQueue()
     self.closed = False
@@ -54,13 +56,17 @@ class Scorer:
     if self.closed:
       raise ScoringError('the scorer is closed: submit before close()')
     if len(completions) != len(examples):
-      raise ConfigError(f'{len(completions)} completions need as many examples, not '
-                        f'{len(examples)}: repeat those of a group')
-    rows = [(text, Problem(e.prompt, e.answer, e.response))
-            for text, e in zip(completions, examples, strict=True)]
+      raise ConfigError(
+        f'{len(completions)} completions need as many examples, not '
+        f'{len(examples)}: repeat those of a group'
+      )
+    rows = [
+      (text, Problem(e.prompt, e.answer, e.response))
+      for text, e in zip(completions, examples, strict=True)
+    ]
     # Four chunks per worker: few messages, and none waits long for the slowest.
     size = max(1, -(-len(rows) // (4 * max(1, len(self.workers)))))
-    return Scores([self.start(rows[i:i + size]) for i in range(0, len(rows), size)])
+    return Scores([self.start(rows[i : i + size]) for i in range(0, len(rows), size)])
 
   def start(self, rows: list[Row]) -> Future:
     future: Future = Future()
@@ -93,5 +99,7 @@ def pickled(reward: Callable) -> bytes:
   try:
     return pickle.dumps(reward)
   except Exception as error:
-    raise ConfigError(f'the verifier cannot be sent to a worker ({describe(error)}): define it '
-                      'at the top of a module, or set scoring.workers=0') from error
+    raise ConfigError(
+      f'the verifier cannot be sent to a worker ({describe(error)}): define it '
+      'at the top of a module, or set scoring.workers=0'
+    ) from error

@@ -1,4 +1,5 @@
 """A run's directory: which config it belongs to, and files that are never half-written."""
+
 import json
 import os
 import pathlib
@@ -26,11 +27,13 @@ def open_workdir(path: str | os.PathLike, config: dict, ignore: tuple[str, ...] 
     if old != new:
       write_json(file, new)
   except OSError as error:
-    raise ConfigError(f'cannot write to workdir {path} ({error.strerror}): '
-                      'choose another --workdir') from error
+    raise ConfigError(
+      f'cannot write to workdir {path} ({error.strerror}): choose another --workdir'
+    ) from error
   except json.JSONDecodeError as error:
-    raise ConfigError(f'{file} is not JSON ({error}): '
-                      'restore it, or use another --workdir') from error
+    raise ConfigError(
+      f'{file} is not JSON ({error}): restore it, or use another --workdir'
+    ) from error
   return old is not None
 
 
@@ -57,12 +60,18 @@ def _check_same(path: pathlib.Path, old: dict, new: dict, ignore: tuple[str, ...
   absent = object()
   say = lambda value: 'absent' if value is absent else json.dumps(value)
   free = lambda key: any(key == name or key.startswith(f'{name}.') for name in ignore)
-  differing = [key for key in sorted({*old, *new})
-               if not free(key) and old.get(key, absent) != new.get(key, absent)]
+  differing = [
+    key
+    for key in sorted({*old, *new})
+    if not free(key) and old.get(key, absent) != new.get(key, absent)
+  ]
   if not differing:
     return
-  lines = [f'{key} {say(old.get(key, absent))} -> {say(new.get(key, absent))}'
-           for key in differing[:SHOWN]]
+  lines = [
+    f'{key} {say(old.get(key, absent))} -> {say(new.get(key, absent))}' for key in differing[:SHOWN]
+  ]
   more = f' and {len(differing) - SHOWN} more' if len(differing) > SHOWN else ''
-  raise ConfigError(f'workdir {path} belongs to a run with another config: '
-                    f'{", ".join(lines)}{more}; use another --workdir, or restore those values')
+  raise ConfigError(
+    f'workdir {path} belongs to a run with another config: '
+    f'{", ".join(lines)}{more}; use another --workdir, or restore those values'
+  )

@@ -3,6 +3,7 @@
 A worker is a fresh interpreter (spawned: no state of JAX in it) that answers one completion at a
 time, so that whatever goes wrong is known by the completion that caused it.
 """
+
 import math
 import multiprocessing as mp
 import numbers
@@ -26,6 +27,7 @@ class ScoringError(UserError):
 
 class Problem(NamedTuple):
   """`types.Example` for a worker, which does not import JAX."""
+
   prompt: str
   answer: Any
   response: str
@@ -137,8 +139,9 @@ def attempt(reward: Callable, completion: str, problem: Problem) -> tuple[bool, 
 def checked(ok: bool, value: Any, completion: str) -> float:
   """The score. Raises ScoringError for whatever went wrong instead."""
   if not ok:
-    raise ScoringError(f'the verifier of {shorten(completion)} {value}: it must return a finite '
-                       'number for any text')
+    raise ScoringError(
+      f'the verifier of {shorten(completion)} {value}: it must return a finite number for any text'
+    )
   return value
 
 
@@ -156,5 +159,5 @@ def describe(error: Exception) -> str:
 
 def shorten(text: object, limit: int = 60) -> str:
   """The beginning of a text in quotes, on one line."""
-  text = str(text)[:limit + 1]
+  text = str(text)[: limit + 1]
   return repr(text if len(text) <= limit else text[:limit] + '...')

@@ -1,8 +1,10 @@
 """The arithmetic of one transformer layer, as plain functions of arrays.
 
-Attention keeps heads major and groups together, `[B,K,G,R,T,C]` (R = H / K query heads per kv head): its two matmuls,
-with a row's own keys and with the keys of the prompt that its group shares, then need no transposition.
+Attention keeps heads major and groups together, `[B,K,G,R,T,C]` (R = H / K query heads per kv
+head): its two matmuls, with a row's own keys and with the keys of the prompt that its group shares,
+then need no transposition.
 """
+
 import math
 from typing import NamedTuple
 
@@ -18,16 +20,18 @@ MASKED = -1e30
 
 class KV(NamedTuple):
   """Keys and values of a layer: [B,K,P,C] of a shared prompt, [B,K,G,S,C] of what follows it."""
+
   k: Array
   v: Array
 
 
-@struct.dataclass
-class Span:
-  """Tokens that attend alike: [B,G,T] of them, which see `own` bool[B,G,T,S] of their row and `past` bool[B,P] of the prompt.
+class Span(struct.PyTreeNode):
+  """Tokens that attend alike: [B,G,T] of them, which see `own` bool[B,G,T,S] of their row and
+  `past` bool[B,P] of the prompt.
 
   cos, sin f32[B,G,T,C/2]: rotary angles of their positions.
   """
+
   cos: Array
   sin: Array
   own: Array
@@ -47,7 +51,8 @@ def causal(valid: Array) -> Array:
 
 @jax.custom_vjp
 def dense(x: Array, w: Array) -> Array:
-  """[M,D] @ [D,F]. Its weight gradient transposes the narrower operand, which autodiff leaves to chance."""
+  """[M,D] @ [D,F]. Its weight gradient transposes the narrower operand, which autodiff leaves to
+  chance."""
   return x @ w
 
 
@@ -61,7 +66,8 @@ dense.defvjp(lambda x, w: (x @ w, (x, w)), _dense_backward)
 
 @jax.custom_vjp
 def swiglu(h: Array) -> Array:
-  """silu(gate) * up of h [M,2F] = gate | up. Its gradient is written once, not as two padded halves."""
+  """silu(gate) * up of h [M,2F] = gate | up. Its gradient is written once, not as two padded
+  halves."""
   gate, up = jnp.split(h, 2, 1)
   return jax.nn.silu(gate) * up
 
@@ -69,7 +75,7 @@ def swiglu(h: Array) -> Array:
 def _swiglu_backward(h, g):
   gate, up = jnp.split(h, 2, 1)
   s = jax.nn.sigmoid(gate)
-  return jnp.concatenate([g * up * s * (1 + gate * (1 - s)), g * gate * s], 1),
+  return (jnp.concatenate([g * up * s * (1 + gate * (1 - s)), g * gate * s], 1),)
 
 
 swiglu.defvjp(lambda h: (swiglu(h), h), _swiglu_backward)
@@ -83,8 +89,8 @@ def rms_norm(x: Array, scale: Array, eps: float) -> Array:
 def heads(weights: dict, qkv: Array, where: Span, eps: float) -> tuple[Array, KV]:
   """qkv [B,G,T,K,R+2,C] -> queries [B,K,G,R,T,C] and the tokens' own keys and values [B,K,G,T,C].
 
-  Queries and keys are normalised and turned together, before heads become major: without the barrier the compiler would do
-  it again for each use.
+  Queries and keys are normalised and turned together, before heads become major: without the
+  barrier the compiler would do it again for each use.
   """
   turned, v = qkv[..., :-1, :], qkv[..., -1, :]
   if 'q_norm' in weights:
@@ -106,11 +112,12 @@ def _rotate(x, where):
 def attend(q: Array, own: KV, past: KV | None, where: Span, keys: str = 'sc') -> Array:
   """Softmax attention of q [B,K,G,R,T,C] over own and past keys together -> [B,K,G,R,T,C].
 
-  keys: the order of the own keys' last axes; a decode cache keeps them 'cs', as its matmul reads them.
+  keys: the order of the own keys' last axes; a decode cache keeps them 'cs', as its matmul reads
+  them.
   """
   q = q / math.sqrt(q.shape[-1])
   scores = [_scores(f'bkgrtc,bkg{keys}->bkgrts', q, own.k, where.own[:, None, :, None])]
-  if past is not None:
+  if past is not None and where.past is not None:
     scores.append(_scores('bkgrtc,bkpc->bkgrtp', q, past.k, where.past[:, None, None, None, None]))
   top = scores[0].max(-1, keepdims=True)
   for s in scores[1:]:
@@ -119,7 +126,7 @@ def attend(q: Array, own: KV, past: KV | None, where: Span, keys: str = 'sc') ->
   out = jnp.einsum('bkgrts,bkgsc->bkgrtc', weights[0].astype(q.dtype), own.v)
   if past is not None:
     out += jnp.einsum('bkgrtp,bkpc->bkgrtc', weights[1].astype(q.dtype), past.v)
-  return out / sum(w.sum(-1, keepdims=True) for w in weights).astype(q.dtype)
+  return out / jnp.asarray(sum(w.sum(-1, keepdims=True) for w in weights), q.dtype)
 
 
 def _scores(pattern, q, k, mask):
@@ -135,8 +142,10 @@ def project_in(weights: dict, x: Array, eps: float) -> Array:
 
 def project_out(weights: dict, x: Array, attended: list[Array], eps: float) -> Array:
   """The rest of the layer: attended, a list of [B,K,G,R,T,C], joins x [M,D]; then the MLP."""
-  flat = [jnp.transpose(a, (0, 2, 4, 1, 3, 5)).reshape(-1, a.shape[1] * a.shape[3] * a.shape[5])
-          for a in attended]
+  flat = [
+    jnp.transpose(a, (0, 2, 4, 1, 3, 5)).reshape(-1, a.shape[1] * a.shape[3] * a.shape[5])
+    for a in attended
+  ]
   x = x + dense(jnp.concatenate(flat), weights['attention_out'].reshape(-1, x.shape[1]))
   w = weights['gate_up']
   h = dense(rms_norm(x, weights['mlp_norm'], eps), w.reshape(w.shape[0], -1))

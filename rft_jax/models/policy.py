@@ -1,4 +1,5 @@
 """A policy as pure functions: parameters in, log-probabilities and values out."""
+
 from collections.abc import Callable, Set
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rft_jax.models.transformer import Decoder, ModelConfig
-from rft_jax.types import Array, Experience, PyTree
+from rft_jax.types import Array, PyTree
 
 CHUNK = 4096
 """Tokens whose logits exist at the same time."""
@@ -15,18 +16,21 @@ CHUNK = 4096
 
 class Scores(NamedTuple):
   """f32[N,T] each, zero on the shared prefix; None where not asked for."""
+
   logp: Array
   values: Array | None
   entropy: Array | None
 
 
 class Policy(NamedTuple):
-  """init(rng) -> params; score(params, experience, temperature, needs) -> Scores; decoder: for `sampling`.
+  """init(rng) -> params; score(params, experience, temperature, needs) -> Scores; decoder: for
+  `sampling`.
 
   params: {'decoder': ...} and, if values are needed, {'value_head': ...} on the same trunk.
   """
+
   init: Callable[[Array], PyTree]
-  score: Callable[[PyTree, Experience, float, Set[str]], Scores]
+  score: Callable[..., Scores]
   decoder: Decoder
 
 
@@ -43,27 +47,33 @@ def make_policy(config: ModelConfig, needs: Set[str] = frozenset()) -> Policy:
 
   def score(params, experience, temperature=1.0, needs=frozenset()):
     e = experience
-    states = decoder.apply(params['decoder'], e.tokens, e.valid, e.group, e.prefix)
+    states: Array = decoder.apply(params['decoder'], e.tokens, e.valid, e.group, e.prefix)
 
     def pad(x):
       return jnp.pad(x, ((0, 0), (e.prefix, 0)))
 
     def head(states, tokens):
-      logits = decoder.apply(params['decoder'], states, method='logits') / temperature
-      return token_logp(logits, tokens, 'entropy' in needs)
-    logp, entropy = _in_chunks(head, states.reshape(-1, states.shape[-1]),
-                               e.tokens[:, e.prefix:].reshape(-1))
+      logits: Array = decoder.apply(params['decoder'], states, method='logits')
+      return token_logp(logits / temperature, tokens, 'entropy' in needs)
+
+    logp, entropy = _in_chunks(
+      head, states.reshape(-1, states.shape[-1]), e.tokens[:, e.prefix :].reshape(-1)
+    )
     shape = states.shape[:2]
     values = None
     if 'values' in needs:
-      values = pad(value_head.apply(params['value_head'], states)[..., 0].astype(jnp.float32))
-    return Scores(pad(logp.reshape(shape)), values,
-                  None if entropy is None else pad(entropy.reshape(shape)))
+      out: Array = value_head.apply(params['value_head'], states)
+      values = pad(out[..., 0].astype(jnp.float32))
+    return Scores(
+      pad(logp.reshape(shape)), values, None if entropy is None else pad(entropy.reshape(shape))
+    )
+
   return Policy(init, score, decoder)
 
 
 def token_logp(logits: Array, tokens: Array, entropy: bool = False) -> tuple[Array, Array | None]:
-  """logits f32[...,V], tokens i32[...] -> log-probability of each token and, if asked, the entropy in nats."""
+  """logits f32[...,V], tokens i32[...] -> log-probability of each token and, if asked, the entropy
+  in nats."""
   log_probs = jax.nn.log_softmax(logits)
   logp = jnp.take_along_axis(log_probs, tokens[..., None], -1)[..., 0]
   return logp, -(jnp.exp(log_probs) * log_probs).sum(-1) if entropy else None

@@ -1,4 +1,5 @@
 """Evaluate: the held-out accuracy of a checkpoint of a finished or running `train`."""
+
 import jax
 import numpy as np
 
@@ -10,21 +11,37 @@ from rft_jax.modes.stage import make_stage
 
 
 def run(config, workdir: str, started: float) -> dict:
-  """Evaluates the last stage's task with the best checkpoint (by `checkpoint.best`), or the latest if none is rated.
+  """Evaluates the last stage's task with the best checkpoint (by `checkpoint.best`), or the latest
+  if none is rated.
 
-  Prints and returns the metrics, and writes them to `workdir/evaluation.json`. Raises CheckpointError where there is none.
+  Prints and returns the metrics, and writes them to `workdir/evaluation.json`. Raises
+  CheckpointError where there is none.
   """
   session = open_session(config)
-  with Checkpoints(checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None) as saved:
+  with Checkpoints(
+    checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None
+  ) as saved:
     step, _, place = saved.restore(saved.best(), {})
     name = config.stages[-1]
     with session.scoring(name) as scorer:
-      stage = make_stage(config[config.stages[place['stage']]], place['stage'], session,
-                         session.tasks[config.stages[place['stage']]], scorer)
+      stage = make_stage(
+        config[config.stages[place['stage']]],
+        place['stage'],
+        session,
+        session.tasks[config.stages[place['stage']]],
+        scorer,
+      )
       abstract = jax.eval_shape(stage.state, session.params(), 0)
       state = session.placement.put_state(saved.restore(step, {'state': abstract})[1]['state'])
-      evaluate = accuracy.make(session.policy, session.tasks[name], session.tokenizer, session.placement,
-                               config[name], scorer, seed=config.seed)
+      evaluate = accuracy.make(
+        session.policy,
+        session.tasks[name],
+        session.tokenizer,
+        session.placement,
+        config[name],
+        scorer,
+        seed=config.seed,
+      )
       report = evaluate(state)
   result = {'step': step, **{k: v for k, v in report.metrics.items() if not np.isnan(v)}}
   write_json(f'{workdir}/evaluation.json', result)

@@ -1,4 +1,5 @@
 """What a mode works with: everything that a config names, made once."""
+
 import contextlib
 import dataclasses
 import os
@@ -9,8 +10,8 @@ import jax
 from rft_jax.algorithms.presets import Algorithm, resolve
 from rft_jax.config import check
 from rft_jax.data.text import load_tokenizer
-from rft_jax.infra.progress import Clock
 from rft_jax.infra.parallel import Placement, make_placement
+from rft_jax.infra.progress import Clock
 from rft_jax.infra.scoring import Scorer
 from rft_jax.models.policy import Policy, make_policy
 from rft_jax.models.transformer import ModelConfig
@@ -21,6 +22,7 @@ from rft_jax.types import Task
 
 class Session(NamedTuple):
   """tasks: by stage name; clock: where the wall time goes."""
+
   config: Any
   policy: Policy
   tokenizer: Any
@@ -41,16 +43,23 @@ class Session(NamedTuple):
 
 
 def open_session(config) -> Session:
-  """Raises ConfigError for whatever of the config cannot work, before anything is compiled or written."""
+  """Raises ConfigError for whatever of the config cannot work, before anything is compiled or
+  written."""
   check(config)
   tokenizer = load_tokenizer(config.tokenizer)
   tasks = {name: make_task(config[name].task, tokenizer) for name in config.stages}
-  return Session(config, _policy(config, tokenizer), tokenizer, make_placement(**config.parallel), tasks, Clock())
+  return Session(
+    config, _policy(config, tokenizer), tokenizer, make_placement(**config.parallel), tasks, Clock()
+  )
 
 
 def algorithm_of(stage) -> Algorithm:
   """The stage's algorithm; '' keeps the preset's piece, 'none' removes it."""
-  pieces = {k: {'': None, 'none': ''}.get(v, v) for k, v in stage.algorithm.items() if k not in ('preset', 'entropy')}
+  pieces = {
+    k: {'': None, 'none': ''}.get(v, v)
+    for k, v in stage.algorithm.items()
+    if k not in ('preset', 'entropy')
+  }
   return resolve(stage.algorithm.preset, **pieces, entropy=stage.algorithm.entropy)
 
 

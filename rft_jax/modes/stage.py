@@ -1,4 +1,5 @@
 """A stage of training, ready to run: its compiled functions and its place in the data."""
+
 import collections
 
 import jax
@@ -8,8 +9,8 @@ import numpy as np
 from rft_jax.data.stream import Stream
 from rft_jax.evaluators.accuracy import completions
 from rft_jax.infra.optim import make_optimizer
-from rft_jax.objectives import make_objective
 from rft_jax.modes.session import Session, algorithm_of
+from rft_jax.objectives import make_objective
 from rft_jax.registry import ConfigError
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.steps import describe, learning_rng, make_learn, make_rl_step, make_total, reward_last
@@ -23,7 +24,9 @@ def make_stage(config, index: int, session: Session, task: Task, scorer):
   if task.jit_reward is not None:
     return Fused(config, index, session, task)
   if task.reward is None:
-    raise ConfigError(f'task {config.task!r} has no verifier: reinforcement needs jit_reward or reward')
+    raise ConfigError(
+      f'task {config.task!r} has no verifier: reinforcement needs jit_reward or reward'
+    )
   return Split(config, index, session, task, scorer)
 
 
@@ -37,21 +40,32 @@ class Stage:
     check_sizes(config, self.placement.shards)
     self.tx = make_optimizer(config.optimizer, config.steps * config.epochs * config.minibatches)
     objective = make_objective(session.policy, self.algorithm, config.sampling.temperature)
-    self.learn = make_learn(objective, self.tx, config.epochs, config.minibatches, config.microbatches,
-                            self.placement.axis)
+    self.learn = make_learn(
+      objective,
+      self.tx,
+      config.epochs,
+      config.minibatches,
+      config.microbatches,
+      self.placement.axis,
+    )
     self.stream = Stream(task, 'train', config.prompts, session.config.seed)
     self.options = sampling([session.tokenizer.eos_token_id], **config.sampling)
     self.build()
 
   def build(self) -> None:
-    """Compiles what `advance` calls."""
+    """Makes the compiled functions that `advance` calls."""
+    raise NotImplementedError
+
+  def advance(self, state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
+    """Iteration `step` of this stage."""
+    raise NotImplementedError
 
   def rehearse(self) -> None:
     """Raises ConfigError where the data do not suit the stage; compiles nothing."""
     self.stream.prompts(self.session.tokenizer, 0, self.config.max_prompt)
 
   def state(self, params: PyTree, step: int) -> TrainState:
-    """The state at the beginning of the stage; a reference is a copy, since the state is donated."""
+    """The stage's first state; a reference is a copy, since the state is donated."""
     frozen = {'ref': jax.tree.map(jnp.copy, params)} if 'ref_logp' in self.algorithm.needs else {}
     return TrainState(jnp.int32(step), params, self.tx.init(params), frozen)
 
@@ -63,18 +77,35 @@ class Stage:
     """`count` experiences of the shapes that `pending` returns, to restore into."""
     c = self.config
     rows, width = c.prompts * c.group, c.max_prompt + c.max_new
+
     def make(dtype):
       return np.zeros((rows, width), dtype)
-    return tuple(Experience(make(np.int32), make(bool), make(bool), make(np.float32), make(np.float32), make(np.int32),
-                            c.group, c.max_prompt) for _ in range(count))
+
+    return tuple(
+      Experience(
+        make(np.int32),
+        make(bool),
+        make(bool),
+        make(np.float32),
+        make(np.float32),
+        make(np.int32),
+        c.group,
+        c.max_prompt,
+      )
+      for _ in range(count)
+    )
 
   def restore(self, step: int, pending: tuple[Experience, ...]) -> None:
     """Continues with iteration `step`."""
 
   def rollout(self):
     c = self.config
-    return make_rollout(self.session.policy.decoder, c.group, c.max_new,
-                        bool(c.sampling.top_k) or c.sampling.top_p < 1)
+    return make_rollout(
+      self.session.policy.decoder,
+      c.group,
+      c.max_new,
+      bool(c.sampling.top_k) or c.sampling.top_p < 1,
+    )
 
 
 class Imitation(Stage):
@@ -82,7 +113,10 @@ class Imitation(Stage):
 
   def build(self):
     self._step = self.placement.compile(
-        lambda state, batch, rng: self.learn(state, batch, learning_rng(rng, state.step)), 'sbr', donate=True)
+      lambda state, batch, rng: self.learn(state, batch, learning_rng(rng, state.step)),
+      'sbr',
+      donate=True,
+    )
 
   def rehearse(self):
     super().rehearse()
@@ -108,8 +142,10 @@ class Fused(Stage):
   def build(self):
     axis = self.placement.axis
     self._step = self.placement.compile(
-        make_rl_step(self.rollout(), self.task.jit_reward, self.learn, axis, self.task.jit_metrics),
-        'sbrr', donate=True)
+      make_rl_step(self.rollout(), self.task.jit_reward, self.learn, axis, self.task.jit_metrics),
+      'sbrr',
+      donate=True,
+    )
 
   def advance(self, state, step):
     with self.session.clock('data'):
@@ -144,6 +180,7 @@ class Split(Stage):
       facts['rollout/staleness'] = (state.step - experience.version).max().astype(jnp.float32)
       state, learned = self.learn(state, experience, learning_rng(rng, state.step))
       return state, facts | learned
+
     self._sample = self.placement.compile(sample, 'sbrr')
     self._learn = self.placement.compile(learn, 'sbbrr', donate=True)
 
@@ -160,7 +197,9 @@ class Split(Stage):
     with clock('reward'):
       rewards = future.result()
     with clock('update'):
-      state, metrics = self._learn(state, experience, self.placement.put_batch(rewards), self.options, self.rng)
+      state, metrics = self._learn(
+        state, experience, self.placement.put_batch(rewards), self.options, self.rng
+      )
       metrics = self.placement.scalars(metrics)
     with clock('rollout'):
       for entry in self._queue:
@@ -187,5 +226,6 @@ def check_sizes(config, shards: int) -> None:
   parts = shards * config.minibatches * config.microbatches
   if config.prompts % parts:
     raise ConfigError(
-        f'prompts={config.prompts} must be a multiple of {parts} = {shards} data shards x minibatches='
-        f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut')
+      f'prompts={config.prompts} must be a multiple of {parts}: {shards} shards x minibatches='
+      f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
+    )

@@ -1,4 +1,6 @@
-"""Train: runs the stages of a config one after the other, or goes on where an earlier run in the same workdir stopped."""
+"""Train: runs the stages of a config one after the other, or goes on where an earlier run in the
+same workdir stopped."""
+
 import contextlib
 import copy
 import math
@@ -10,7 +12,7 @@ from typing import Any
 from rft_jax.config import RESUMABLE
 from rft_jax.evaluators import accuracy
 from rft_jax.infra.checkpoint import Checkpoints
-from rft_jax.infra.curve import draw
+from rft_jax.infra.curve import draw, read
 from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import open_workdir
@@ -19,10 +21,14 @@ from rft_jax.modes.session import Session, checkpoint_directory, open_session
 from rft_jax.modes.stage import Stage, make_stage
 from rft_jax.registry import ConfigError, UserError
 
-
-SHOWN = {'reward/mean': 'reward', 'loss/nll': 'loss', 'throughput/completion_tokens_per_s': 'tokens/s'}
+SHOWN = {
+  'reward/mean': 'reward',
+  'loss/nll': 'loss',
+  'throughput/completion_tokens_per_s': 'tokens/s',
+}
 """What the progress bar shows, besides the accuracy of the last evaluation."""
 BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, facts={})
+SPEED = 'throughput/completion_tokens_per_s'
 CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
 
 
@@ -31,15 +37,25 @@ class NonFinite(UserError):
 
 
 def run(config, workdir: str, started: float) -> dict:
-  """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s since 1970."""
+  """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
+  since 1970."""
   session = open_session(config)
   rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
-  with Checkpoints(checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None) as saved:
+  with Checkpoints(
+    checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None
+  ) as saved:
     place = BEGINNING if saved.latest() is None else saved.restore(saved.latest(), {})[2]
-    with Metrics(workdir, os.path.basename(os.path.abspath(workdir)), config.log.tensorboard, config.log.wandb,
-                 config.to_dict(), place['total'] or -1, config.stages[place['stage']]) as metrics:
+    with Metrics(
+      workdir,
+      os.path.basename(os.path.abspath(workdir)),
+      config.log.tensorboard,
+      config.log.wandb,
+      config.to_dict(),
+      place['total'] or -1,
+      config.stages[place['stage']],
+    ) as metrics:
       return Training(session, workdir, saved, metrics, started, place).run()
 
 
@@ -55,8 +71,15 @@ def rehearse(session: Session) -> None:
 class Training:
   """A run and how far it has come: `place` is the JSON half of its checkpoint."""
 
-  def __init__(self, session: Session, workdir: str, saved: Checkpoints, metrics: Metrics,
-               started: float, place: dict[str, Any]):
+  def __init__(
+    self,
+    session: Session,
+    workdir: str,
+    saved: Checkpoints,
+    metrics: Metrics,
+    started: float,
+    place: dict[str, Any],
+  ):
     self.session, self.config, self.workdir = session, session.config, workdir
     self.saved, self.metrics, self.started = saved, metrics, started
     self.shown: dict[str, float] = {}
@@ -74,7 +97,9 @@ class Training:
   def _stage(self, index, name, params, scorer):
     s, config, last = self.session, self.config[name], index == len(self.config.stages) - 1
     stage = make_stage(config, index, s, s.tasks[name], scorer)
-    evaluate = accuracy.make(s.policy, s.tasks[name], s.tokenizer, s.placement, config, scorer, seed=s.config.seed)
+    evaluate = accuracy.make(
+      s.policy, s.tasks[name], s.tokenizer, s.placement, config, scorer, seed=s.config.seed
+    )
     state = s.placement.put_state(stage.state(params, self.place['total']))
     if index == self.place['stage'] and self.place['step']:
       state = self._restore(stage, state)
@@ -87,11 +112,14 @@ class Training:
       while self.place['step'] < config.steps and not self.place['stopped']:
         state = self._advance(stage, state, name, bar, last)
         step, report = self.place['step'], None
-        if step == config.steps or config.evaluate.every and step % config.evaluate.every == 0:
+        if step == config.steps or (config.evaluate.every and step % config.evaluate.every == 0):
           report = self._evaluate(evaluate, state, name, 'after' if last else '')
           self.place['stopped'] = satisfied(config.stop, report)
-        if step == config.steps or self.place['stopped'] or (
-            self.config.checkpoint.every and step % self.config.checkpoint.every == 0):
+        if (
+          step == config.steps
+          or self.place['stopped']
+          or (self.config.checkpoint.every and step % self.config.checkpoint.every == 0)
+        ):
           self._save(stage, state, report)
     return s.placement.get_state(state).params
 
@@ -102,18 +130,21 @@ class Training:
     self.place |= dict(step=step + 1, total=self.place['total'] + 1)
     for key in ('loss/total', 'update/grad_norm'):
       if not math.isfinite(metrics.get(key, 0.0)):
-        raise NonFinite(f'{key} is {metrics[key]} at step {step + 1} of stage {name!r}: lower '
-                        f'{name}.optimizer.lr, or look at the last lines of {self.workdir}/metrics.jsonl')
+        raise NonFinite(
+          f'{key} is {metrics[key]} at step {step + 1} of stage {name!r}: lower '
+          f'{name}.optimizer.lr, or look at the last lines of {self.workdir}/metrics.jsonl'
+        )
     facts = self.place['facts']
     facts.setdefault('time/first_update_s', time.time() - self.started)
-    metrics['throughput/completion_tokens_per_s'] = metrics['rollout/tokens'] / seconds
+    metrics[SPEED] = metrics['rollout/tokens'] / seconds
     if last:
       for key, value in metrics.items():
         if key.startswith(('task/', 'reward/mean')):
           facts.setdefault(f'{key}/before', known(value))
           facts[f'{key}/after'] = known(value)
-      facts.setdefault('speeds', []).append(round(metrics['throughput/completion_tokens_per_s']))
-    bar.update(step + 1, {short: metrics[key] for key, short in SHOWN.items() if key in metrics} | self.shown)
+    bar.update(
+      step + 1, {short: metrics[key] for key, short in SHOWN.items() if key in metrics} | self.shown
+    )
     if (step + 1) % self.config.log.every == 0:
       times = {f'time/{k}_s': v for k, v in self.session.clock.take().items()}
       self.metrics.log(self.place['total'], metrics | times, name)
@@ -123,7 +154,7 @@ class Training:
     with self.session.clock('evaluate'):
       report = evaluate(state)
     self.metrics.log(self.place['total'], report.metrics, name)
-    shown = report.samples[:self.config.log.samples]
+    shown = report.samples[: self.config.log.samples]
     self.metrics.samples(self.place['total'], shown, name)
     if when:
       self.place['facts'] |= {f'{k}/{when}': known(v) for k, v in report.metrics.items()}
@@ -150,13 +181,15 @@ class Training:
   def _finish(self) -> dict:
     self.saved.wait()
     facts = dict(self.place['facts'])
-    speeds = sorted(facts.pop('speeds'))
-    facts |= {'throughput/completion_tokens_per_s': speeds[len(speeds) // 2],
-              'time/total_s': time.time() - self.started, 'steps': self.place['total']}
+    last, written = self.config.stages[-1], os.path.join(self.workdir, 'metrics.jsonl')
+    speeds = sorted(value for _, value in read(written, last).get(SPEED, [(0, 0.0)]))
+    facts |= {
+      SPEED: speeds[len(speeds) // 2],
+      'time/total_s': time.time() - self.started,
+      'steps': self.place['total'],
+    }
     self.metrics.summary(facts)
-    last = self.config.stages[-1]
-    path = os.path.join(self.workdir, 'curve.png')
-    draw(os.path.join(self.workdir, 'metrics.jsonl'), path, CURVE, f'{self.config[last].task}', last)
+    draw(written, os.path.join(self.workdir, 'curve.png'), CURVE, self.config[last].task, last)
     print(table(facts, self.workdir))
     return facts
 
@@ -167,11 +200,14 @@ def known(value: float) -> float | None:
 
 
 def satisfied(rule: str, metrics: dict[str, float]) -> bool:
-  """Whether e.g. 'eval/accuracy >= 0.8' holds. Raises ConfigError for another form or an unknown metric."""
+  """Whether e.g. 'eval/accuracy >= 0.8' holds. Raises ConfigError for another form or an unknown
+  metric."""
   if not rule:
     return False
   match = re.fullmatch(r'\s*(\S+)\s*(>=|<=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*', rule)
   if not match or match[1] not in metrics:
-    raise ConfigError(f'stop={rule!r} must be like \'eval/accuracy >= 0.8\', of one of {", ".join(sorted(metrics))}')
+    raise ConfigError(
+      f"stop={rule!r} must be like 'eval/accuracy >= 0.8', of one of {', '.join(sorted(metrics))}"
+    )
   value, bound = metrics[match[1]], float(match[3])
   return value >= bound if match[2] == '>=' else value <= bound

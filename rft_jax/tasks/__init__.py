@@ -2,6 +2,7 @@
 
 A name with a dot is a module of the user's own, found as Python finds modules: `'mine.task(k=v)'`.
 """
+
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -22,10 +23,14 @@ def task_maker(name: str) -> Callable[..., Task]:
   if name in known:
     return importlib.import_module(f'{__name__}.{name}').make
   if '.' not in name:
-    raise ConfigError(f'unknown task {name!r}: {nearest(name, known)}; a task of your own is '
-                      'named by its module, with a dot: mine.task')
+    raise ConfigError(
+      f'unknown task {name!r}: {nearest(name, known)}; a task of your own is '
+      'named by its module, with a dot: mine.task'
+    )
   try:
     return importlib.import_module(name).make
   except (ImportError, AttributeError) as error:
-    raise ConfigError(f'task {name!r} cannot be loaded ({error}): it must be a module that Python '
-                      'finds from here, with a function make(tokenizer, *, **options)') from error
+    raise ConfigError(
+      f'task {name!r} cannot be loaded ({error}): it must be a module that Python '
+      'finds from here, with a function make(tokenizer, *, **options)'
+    ) from error

@@ -4,6 +4,7 @@
 once (`'3'`) or after the cup of every step in angle brackets (`'<3,3>3'`). Each swap is easy, all
 of them in one breath are not.
 """
+
 import hashlib
 
 import jax.numpy as jnp
@@ -49,8 +50,10 @@ def token_id(tokenizer, char: str) -> int:
   """The one token of a character. Raises ConfigError where the tokenizer needs none or several."""
   ids = encode(tokenizer, char)
   if len(ids) != 1:
-    raise ConfigError(f'the tokenizer turns {char!r} into {len(ids)} tokens, task cups needs one: '
-                      f"use tokenizer characters(alphabet='{ALPHABET}')")
+    raise ConfigError(
+      f'the tokenizer turns {char!r} into {len(ids)} tokens, task cups needs one: '
+      f"use tokenizer characters(alphabet='{ALPHABET}')"
+    )
   return ids[0]
 
 
@@ -96,7 +99,9 @@ def judge(opening: int, closing: int, eos: int | None, special: list[int]) -> di
 
   def jit_metrics(tokens: Array, target: Array, answer: Array) -> dict[str, Array]:
     thinking, reward = thinks(tokens, target), jit_reward(tokens, target, answer)
-    return {'thinking': thinking.astype(jnp.float32),
-            'thought_accuracy': jnp.where(thinking, reward, jnp.nan)}
+    return {
+      'thinking': thinking.astype(jnp.float32),
+      'thought_accuracy': jnp.where(thinking, reward, jnp.nan),
+    }
 
   return {'jit_reward': jit_reward, 'jit_metrics': jit_metrics}

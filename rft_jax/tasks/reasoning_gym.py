@@ -1,4 +1,5 @@
 """Every data set of reasoning-gym as a task with a strict verifier; see `data.verifiers`."""
+
 import contextlib
 import dataclasses
 import functools
@@ -19,17 +20,29 @@ from rft_jax.types import Example, Task
 BLOCK = 4096  # problems of one seed: some data sets prepare them all at once
 WALK = 64  # problems that one index may look through before it meets those of the next
 TAGS = '\nGive the final answer between <answer> and </answer>.'
-HASH_SEEDED = {'isomorphic_strings', 'knight_swap', 'polynomial_multiplication', 'ransom_note',
-               'word_ladder'}
+HASH_SEEDED = {
+  'isomorphic_strings',
+  'knight_swap',
+  'polynomial_multiplication',
+  'ransom_note',
+  'word_ladder',
+}
 UNCHECKABLE = {
   'composite': 'name one of its data sets instead',
   'propositional_logic': 'any restated premise is a right answer to it; choose another data set',
 }
 
 
-def make(tokenizer, *, dataset: str = 'countdown', options: dict | None = None,
-         answer_tags: bool = False, max_answer: int = 256, size: int | None = None,
-         lines: int | None = None) -> Task:
+def make(
+  tokenizer,
+  *,
+  dataset: str = 'countdown',
+  options: dict | None = None,
+  answer_tags: bool = False,
+  max_answer: int = 256,
+  size: int | None = None,
+  lines: int | None = None,
+) -> Task:
   """The task of a data set, with its own `options`.
 
   answer_tags: the answer is what stands in the completion's only <answer>...</answer> pair.
@@ -62,7 +75,7 @@ def make(tokenizer, *, dataset: str = 'countdown', options: dict | None = None,
 def identity(dataset: str, found: dict) -> str:
   """What makes two problems the same: for some data sets less than their wording."""
   if dataset == 'countdown':
-    return f"{found['metadata']['target']} of {sorted(found['metadata']['numbers'])}"
+    return f'{found["metadata"]["target"]} of {sorted(found["metadata"]["numbers"])}'
   return found['question']
 
 
@@ -73,8 +86,10 @@ def check_options(dataset: str, options: dict):
   if dataset in UNCHECKABLE:
     raise ConfigError(f'data set {dataset!r} has no strict verifier: {UNCHECKABLE[dataset]}')
   if dataset in HASH_SEEDED and os.environ.get('PYTHONHASHSEED', 'random') == 'random':
-    raise ConfigError(f'problems of {dataset!r} depend on how Python hashes strings: set '
-                      'PYTHONHASHSEED=0, so that every run gets the same ones')
+    raise ConfigError(
+      f'problems of {dataset!r} depend on how Python hashes strings: set '
+      'PYTHONHASHSEED=0, so that every run gets the same ones'
+    )
   known = {field.name for field in dataclasses.fields(DATASETS[dataset][1])} - {'seed', 'size'}
   for option in options:
     if option not in known:
@@ -87,8 +102,9 @@ def block(dataset: str, options: dict, number: int) -> Any:
     with seeded(number):
       return create_dataset(dataset, seed=number * BLOCK, size=BLOCK, **options)
   except (AssertionError, TypeError, ValueError, KeyError) as error:
-    raise ConfigError(f'options={options} do not suit data set {dataset!r}: '
-                      f'{str(error) or type(error).__name__}') from error
+    raise ConfigError(
+      f'options={options} do not suit data set {dataset!r}: {str(error) or type(error).__name__}'
+    ) from error
 
 
 def entry(problems, number: int) -> dict:
