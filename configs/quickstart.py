@@ -26,24 +26,23 @@ def get_config(variant: str = ''):
     group=1,
     max_prompt=15,
     max_new=16,
-    stop='eval/thought_accuracy >= 0.9',
+    stop='eval/thought_accuracy >= 0.8',
     optimizer=dict(lr=2e-3, warmup=20, schedule='cosine'),
     evaluate=dict(every=50, prompts=512, temperature=1.0),
   )
   c.rl = defaults.stage(
     'cups',
     'grpo',
-    steps=100,
+    steps=60,
     prompts=32,
     group=16,
     max_prompt=15,
     max_new=16,
     algorithm=dict(kl='none', advantage='grpo(eps=1e-4)'),
-    stop='eval/accuracy >= 0.995',
     optimizer=dict(lr=3e-4),
     evaluate=dict(every=20, prompts=512),
   )
   if defaults.check_variant(variant) == 'smoke':
     c.warmup.update(steps=2, prompts=8, stop='', evaluate=dict(every=0, prompts=8))
-    c.rl.update(steps=2, prompts=4, group=4, stop='', evaluate=dict(every=0, prompts=8))
+    c.rl.update(steps=2, prompts=4, group=4, evaluate=dict(every=0, prompts=8))
   return c

@@ -24,7 +24,7 @@ def slow(*values):
   return pytest.param(*values, marks=pytest.mark.slow)
 
 
-RL = (slow('reinforce'), 'grpo', 'ppo')
+RL = (slow('reinforce'), slow('grpo'), 'ppo')
 
 
 def run(place, preset, step):
@@ -96,7 +96,7 @@ def imitation(where):
   return run(place, 'sft', step)
 
 
-@pytest.mark.parametrize('preset', [slow('reinforce'), slow('grpo'), 'ppo'])
+@pytest.mark.parametrize('preset', RL)
 def test_fused_equals_split(preset):
   assert tiny.moved(tiny.standard(preset).state.params, fused('one', preset)[0]) > 1e-3
   tiny.assert_close(fused('one', preset), split('one', preset))
