@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROGRESS = re.compile(r'\w+: \d+/\d+ \[')
 CONFIG = """
-from runs import tiny
+from training import tiny
 
 def get_config(variant=''):
   c = tiny(warmup=dict(preset='sft', group=1, steps=2), rl=dict(preset='grpo', steps=2))

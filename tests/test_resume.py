@@ -11,7 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from runs import SUM, records, run, run_until, saved, tiny
+from training import SUM, records, run, run_until, saved, tiny
 
 from rft_jax.evaluators import accuracy
 from rft_jax.evaluators.accuracy import Report
