@@ -17,11 +17,12 @@ from rft_jax.tasks.cups import ALPHABET
 def get_config(variant: str = ''):
   c = defaults.base()
   c.tokenizer = f'characters(alphabet="{ALPHABET}")'
+  c.model.update(rope_theta=30.0, initializer_range=0.06)  # Short texts: thinking is learned soon.
   c.stages = ('warmup', 'rl')
   c.warmup = defaults.stage(
     'cups',
     'sft',
-    steps=900,
+    steps=600,
     prompts=128,
     group=1,
     max_prompt=15,
