@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from rft_jax.algorithms.families import FAMILIES
 from rft_jax.registry import ConfigError, nearest
 
 RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep')
@@ -70,15 +71,19 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
       minibatches=1,
       microbatches=1,
       stop='',  # end early once e.g. 'eval/accuracy >= 0.8'
-      algorithm=dict(
+      algorithm=dict(  # '' = the preset's, 'none' = without
         preset=preset,
-        advantage='',
-        policy_loss='',
-        kl='',
-        aggregator='',
-        value_loss='',  # '' = the preset's
-        entropy=0.0,
+        source='',
+        **dict.fromkeys(FAMILIES, ''),
+        nll=-1.0,  # weight of imitating what is preferred; below 0 = the preset's
+        compat='',  # trl | verl | trinity: that framework's default options
       ),
+      refill=-1,  # rounds of sampling to replace groups of equal rewards; below 0 = the preset's
+      model='policy',  # the name of what is trained; a new name begins as a copy of the policy
+      critic='shared',  # shared | separate: whether a value function has a trunk of its own
+      teacher='',  # the model, by name, that distillation follows
+      reward_model='',  # the model, by name, that rewards in place of the task
+      demonstrations=dict(task='', prompts=0),  # for 'mix': '' and 0 = the stage's own
       sampling=dict(temperature=1.0, top_k=0, top_p=1.0, min_new=0),
       optimizer=dict(
         lr=3e-4,

@@ -50,13 +50,15 @@ def parse(spec: str) -> tuple[str, dict]:
 def bind(function: Callable, options: dict, what: str) -> Callable:
   """Binds keyword-only `options`; an option that `function` does not have is an error."""
   parameters = inspect.signature(function).parameters.values()
-  known = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
+  options_of = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
+  known = {name: p.default for name, p in options_of.items()}
   for option, value in options.items():
     if option not in known:
       raise ConfigError(
         f'{what} has no option {option!r}: ' + (nearest(option, known) if known else 'it has none')
       )
-    if not same_kind(value, known[option]):
+    optional = value is None and 'None' in str(options_of[option].annotation)
+    if not optional and not same_kind(value, known[option]):
       raise ConfigError(
         f'{what}: {option}={value!r} must be of the kind of its default, {known[option]!r}'
       )
@@ -81,13 +83,23 @@ class Registry:
     self.members: dict[str, Callable] = {}
     self.needs: dict[str, frozenset[str]] = {}
 
-  def register(self, needs: Iterable[str] = ()) -> Callable[[Callable], Callable]:
+  def register(self, needs: Iterable[str] = (), name: str = '') -> Callable[[Callable], Callable]:
+    """`name` where the function's own will not do, because Python uses it."""
+
     def add(function):
-      self.members[function.__name__] = function
-      self.needs[function.__name__] = frozenset(needs)
+      self.members[name or function.__name__] = function
+      self.needs[name or function.__name__] = frozenset(needs)
       return function
 
     return add
+
+  def joined(self, *others: 'Registry') -> 'Registry':
+    """One family whose members are written in several files."""
+    whole = Registry(self.family)
+    for part in (self, *others):
+      whole.members |= part.members
+      whole.needs |= part.needs
+    return whole
 
   def lookup(self, spec: str) -> Callable:
     """The member that `spec` names, with its options bound. Raises ConfigError for unknown names

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rft_jax.models.policy import token_logp
+from rft_jax.models.policy import token_scores
 from rft_jax.models.transformer import Decoder
 from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Experience, Prompts, PyTree
@@ -118,7 +118,7 @@ def make_rollout(
         lambda new, old: jax.lax.dynamic_update_slice(new, old, [0] * old.ndim), room, carry[-1]
       )
       size, carry = grown, (*carry[:-1], cache)
-    return _experience(prompts, group, *carry[2:3], *carry[4:6], version)
+    return _experience(prompts, group, *carry[2:3], *carry[4:6], version, options.stop)
 
   return rollout
 
@@ -140,7 +140,7 @@ def draw(
     scaled = _truncated(scaled, options)
   noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[-1:]))(keys)
   token = (scaled + jnp.where(options.temperature > 0, noise, 0)).argmax(-1)
-  return token, token_logp(scaled, token)[0]
+  return token, token_scores(scaled, token)['logp']
 
 
 def _truncated(logits, options):
@@ -155,8 +155,9 @@ def _truncated(logits, options):
   return jnp.full_like(logits, -jnp.inf).at[rows, where].set(top)
 
 
-def _experience(prompts, group, length, tokens, logps, version):
+def _experience(prompts, group, length, tokens, logps, version, stop):
   produced = jnp.arange(tokens.shape[1]) < length[:, None]
+  stopped = (produced & (tokens[..., None] == stop).any(-1)).any(1)
 
   def join(head, tail):
     return jnp.concatenate([jnp.repeat(head, group, 0), tail], 1)
@@ -170,6 +171,7 @@ def _experience(prompts, group, length, tokens, logps, version):
     behaviour_logp=join(nothing, logps),
     rewards=jnp.zeros(target.shape),
     version=jnp.broadcast_to(version, target.shape).astype(jnp.int32),
+    facts=dict(truncated=~stopped),
     group=group,
     prefix=prompts.tokens.shape[1],
   )

@@ -11,19 +11,34 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rft_jax.types import Array, Experience, Objective, Prompts, Total, TrainState
+from rft_jax.collecting import Collect, beside
+from rft_jax.types import Array, Batch, Experience, Objective, PyTree, Total, TrainState
 
-Learn = Callable[[TrainState, Experience, Array], tuple[TrainState, dict[str, Array]]]
+Learn = Callable[[TrainState, PyTree, Array], tuple[TrainState, dict[str, Array]]]
+
+
+class Across:
+  """A `types.Total` over the devices of a `pmap` axis; None: arrays are global."""
+
+  def __init__(self, axis: str | None):
+    self.axis = axis
+
+  def __call__(self, x: Array) -> Array:
+    x = x.astype(jnp.float32).sum()
+    return jax.lax.psum(x, self.axis) if self.axis else x
+
+  def gather(self, tree: PyTree) -> PyTree:
+    return jax.lax.all_gather(tree, self.axis, tiled=True) if self.axis else tree
+
+  def own(self, tree: PyTree) -> PyTree:
+    if not self.axis:
+      return tree
+    size, index = jax.lax.axis_size(self.axis), jax.lax.axis_index(self.axis)
+    return jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:])[index], tree)
 
 
 def make_total(axis: str | None) -> Total:
-  """The sum over all entries and, under `pmap`, over all devices, as f32[]."""
-
-  def total(x):
-    x = x.astype(jnp.float32).sum()
-    return jax.lax.psum(x, axis) if axis else x
-
-  return total
+  return Across(axis)
 
 
 def make_learn(
@@ -41,20 +56,21 @@ def make_learn(
   """
   total = make_total(axis)
 
-  def gradient(params, part, rng):
-    (value, metrics), grads = jax.value_and_grad(objective.loss, has_aux=True)(params, part, rng)
+  def gradient(state, part, rng):
+    loss = lambda params: objective.loss(params, state, part, rng)
+    (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
     return grads, metrics | {'loss/total': value}
 
   def update(state, batch, rng):
-    batch = objective.weigh(batch, total)
+    batch = objective.weigh(state, batch, total, rng)
     if microbatches == 1:
-      grads, metrics = gradient(state.params, batch, rng)
+      grads, metrics = gradient(state, batch, rng)
     else:
       parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
       inputs = parts, jax.random.split(rng, microbatches)
-      shapes = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda x: x[0], inputs))
+      shapes = jax.eval_shape(gradient, state, *jax.tree.map(lambda x: x[0], inputs))
       (grads, metrics), _ = jax.lax.scan(
-        lambda sums, x: (jax.tree.map(jnp.add, sums, gradient(state.params, *x)), None),
+        lambda sums, x: (jax.tree.map(jnp.add, sums, gradient(state, *x)), None),
         jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes),
         inputs,
       )
@@ -68,102 +84,62 @@ def make_learn(
 
   def learn(state, experience, rng):
     batch = objective.prepare(state, experience, total)
+    sequences = total(jnp.ones(len(_parts(experience)[0].tokens)))
     if epochs * minibatches == 1:
       state, metrics = update(state, batch, rng)
-      return state.replace(step=state.step + 1), metrics
-    order, pick = _shuffle(batch, rng, epochs, minibatches, axis)
-
-    def one(state, inputs):
-      groups, rng = inputs
-      return update(state, pick(groups), rng)
-
-    rngs = jax.random.split(jax.random.fold_in(rng, 1), epochs * minibatches)
-    state, metrics = jax.lax.scan(one, state, (order, rngs))
-    return state.replace(step=state.step + 1), jax.tree.map(lambda x: x.mean(0), metrics)
+    else:
+      one = lambda state, inputs: update(state, pick(inputs[0]), inputs[1])
+      order, pick = _shuffle(batch, rng, epochs, minibatches, total)
+      rngs = jax.random.split(jax.random.fold_in(rng, 1), epochs * minibatches)
+      state, metrics = jax.lax.scan(one, state, (order, rngs))
+      metrics = jax.tree.map(lambda x: x.mean(0), metrics)
+    state = objective.adapt(state.replace(step=state.step + 1), metrics, sequences)
+    return state, metrics | {f'tuned/{name}': x for name, x in state.tuned.items()}
 
   return learn
 
 
-def _shuffle(batch, rng, epochs, minibatches, axis):
-  """order i32[epochs * minibatches, groups of a minibatch] over all devices, and the local rows of
-  one minibatch."""
-  size = batch.experience.group
-  if axis:
-    batch = jax.lax.all_gather(batch, axis, tiled=True)
-  groups = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)
-  count = len(groups.experience.tokens)
-  order = jax.vmap(lambda key: jax.random.permutation(key, count))(jax.random.split(rng, epochs))
+def _parts(tree) -> tuple:
+  return tree if isinstance(tree, tuple) else (tree,)
+
+
+def _shuffle(batch, rng, epochs, minibatches, total):
+  """For each part of the batch: order i32[epochs * minibatches, groups of a minibatch] over all
+  devices; and the function from such rows to the local rows of one minibatch."""
+  whole = jax.tree.map(total.gather, batch, is_leaf=lambda x: isinstance(x, Batch))
+  orders, cut = [], []
+  for part in _parts(whole):
+    size = part.experience.group
+    cut.append(jax.tree.map(lambda x, size=size: x.reshape(-1, size, *x.shape[1:]), part))
+    count = len(cut[-1].experience.tokens)
+    keys = jax.random.split(rng, epochs)
+    order = jax.vmap(lambda key, count=count: jax.random.permutation(key, count))(keys)
+    orders.append(order.reshape(epochs * minibatches, count // minibatches))
 
   def pick(chosen):
-    if axis:
-      chosen = chosen.reshape(jax.lax.axis_size(axis), -1)[jax.lax.axis_index(axis)]
-    return jax.tree.map(lambda x: x[chosen].reshape(-1, *x.shape[2:]), groups)
+    picked = []
+    for groups, order in zip(cut, chosen, strict=True):
+      rows = total.own(order)
+      picked.append(jax.tree.map(lambda x: x[rows].reshape(-1, *x.shape[2:]), groups))
+    return tuple(picked) if isinstance(batch, tuple) else picked[0]
 
-  return order.reshape(epochs * minibatches, count // minibatches), pick
-
-
-def reward_last(experience: Experience, rewards: Array) -> Experience:
-  """Puts one reward per sequence, f32[N], on its last produced token."""
-  later = jnp.cumsum(experience.target[:, ::-1], 1)[:, ::-1]
-  last = experience.target & (later == 1)
-  return experience.replace(rewards=jnp.where(last, rewards[:, None], 0))
+  return tuple(orders), pick
 
 
-def describe(experience: Experience, stop: Array, total: Total) -> dict[str, Array]:
-  """What was sampled: mean reward, length in tokens, share of rows without a stop token, tokens
-  produced."""
-  target, rows = experience.target, total(jnp.ones(len(experience.tokens)))
-  stopped = (target & (experience.tokens[..., None] == stop).any(-1)).any(1)
-  groups = jnp.where(target, experience.rewards, 0).sum(1).reshape(-1, experience.group)
-  mixed = (groups.max(1) > groups.min(1)).astype(jnp.float32)
-  tokens = total(target)
-  return {
-    'reward/mean': total(groups) / rows,
-    'reward/mixed_groups': total(mixed) / total(jnp.ones_like(mixed)),
-    'rollout/length': tokens / rows,
-    'rollout/truncated': 1 - total(stopped) / rows,
-    'rollout/tokens': tokens,
-    'rollout/logp': total(experience.behaviour_logp) / jnp.maximum(tokens, 1),
-  }
+def make_rl_step(collect: Collect, learn: Learn, join: Callable[..., PyTree] = beside):
+  """rl_step(state, prompts, options, rng, *others) -> (state, metrics): sample, score, estimate
+  advantages, update.
 
-
-def average(columns: dict[str, Array], total: Total) -> dict[str, Array]:
-  """Means of f32[N] over the rows that have a number, NaN where none has."""
-  out = {}
-  for name, x in columns.items():
-    known = ~jnp.isnan(x)
-    out[name] = total(jnp.where(known, x, 0)) / total(known)
-  return out
-
-
-def make_rl_step(rollout, reward, learn: Learn, axis: str | None = None, metrics=None):
-  """rl_step(state, prompts, sampling, rng) -> (state, metrics): sample, score, estimate advantages,
-  update.
-
-  reward(tokens i32[N,C], target bool[N,C], answer) -> f32[N] and metrics(same) -> dict of f32[N]
-  see completions, and the answer of each row. Noise comes from rng and the prompts' ids, so `rng`
-  is the same at every step.
+  others: experience that was not sampled now; join(experience, *others) is what is learned from.
+  Noise comes from rng and the prompts' ids, so `rng` is the same at every step.
   """
-  total = make_total(axis)
 
-  def rl_step(state: TrainState, prompts: Prompts, options, rng: Array):
-    experience = rollout(state.params, prompts, options, rng, state.step)
-    experience, facts = score_in_graph(experience, prompts, reward, metrics, total)
-    facts |= describe(experience, options.stop, total)
-    state, learned = learn(state, experience, learning_rng(rng, state.step))
+  def rl_step(state: TrainState, prompts: PyTree, options, rng: Array, *others: Experience):
+    experience, facts = collect(state, prompts, options, rng)
+    state, learned = learn(state, join(experience, *others), learning_rng(rng, state.step))
     return state, facts | learned
 
   return rl_step
-
-
-def score_in_graph(experience: Experience, prompts: Prompts, reward, metrics, total: Total):
-  """Applies a task's JAX verifier to the completions -> (experience with rewards, averaged task
-  metrics)."""
-  e = experience
-  answer = jax.tree.map(lambda x: jnp.repeat(x, e.group, 0), prompts.answer)
-  arguments = (e.tokens[:, e.prefix :], e.target[:, e.prefix :], answer)
-  columns = {f'task/{k}': v for k, v in metrics(*arguments).items()} if metrics else {}
-  return reward_last(e, reward(*arguments)), average(columns, total)
 
 
 def learning_rng(rng: Array, step: Array) -> Array:

@@ -10,15 +10,23 @@ The shift by one token between a model's output and the token that it predicts h
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from flax import struct
 
 Array = Any
 """An array of JAX or NumPy; docstrings give dtype and shape, as in f32[N,T]."""
 PyTree = Any
-Total = Callable[[Array], Array]
-"""Sums an array over everything: all its entries and, where a batch is split, all devices."""
+
+
+class Total(Protocol):
+  """Sees past the edge of a device. `total(x)` -> f32[], the sum of all entries of x on all
+  devices; `gather(tree)`: all devices' rows; `own(tree)`: of gathered rows this device's.
+  """
+
+  def __call__(self, x: Array) -> Array: ...
+  def gather(self, tree: PyTree) -> PyTree: ...
+  def own(self, tree: PyTree) -> PyTree: ...
 
 
 class Prompts(struct.PyTreeNode):
@@ -39,10 +47,12 @@ class Experience(struct.PyTreeNode):
   """What happened: recorded facts, never recomputed. Rows come in blocks of `group` that share
   their first `prefix` columns.
 
-  tokens i32[N,T]; valid bool[N,T]: attended; target bool[N,T]: produced by the policy, the only
-  places that losses see; behaviour_logp f32[N,T]: log-probability under the distribution that was
-  sampled; rewards f32[N,T]; version i32[N,T]: the training step whose weights produced the token.
-  `group` and `prefix` are static; `group=1, prefix=0` is always right.
+  tokens i32[N,T]; valid bool[N,T]: attended (or i32: the number of the packed text, from 1 on, that
+  a token belongs to); target bool[N,T]: produced by the policy, the only places that losses see;
+  behaviour_logp f32[N,T]: log-probability under the distribution that was sampled; rewards
+  f32[N,T]; version i32[N,T]: the training step whose weights produced the token; facts: what else
+  is known of a row, by name, each [N,...] (see FACTS). `group` and `prefix` are static;
+  `group=1, prefix=0` is always right.
   """
 
   tokens: Array
@@ -51,64 +61,133 @@ class Experience(struct.PyTreeNode):
   behaviour_logp: Array
   rewards: Array
   version: Array
+  facts: dict[str, Array] = struct.field(default_factory=dict)
   group: int = struct.field(pytree_node=False, default=1)
   prefix: int = struct.field(pytree_node=False, default=0)
 
 
-class Targets(struct.PyTreeNode):
-  """What is derived from an experience once per iteration and then held fixed, all f32[N,T].
+FACTS = dict(
+  truncated='bool[N]: ended by the limit, not by a stop token; recorded by the sampler',
+  baseline='f32[N]: the reward of the greedy answer to the same prompt (ReMax)',
+  answer='i32[N]: what the completion answers, -1 for nothing; equal numbers are equal answers',
+  parts='f32[N,K]: the rewards that add up to the reward of the row (GDPO)',
+  run='i32[N]: which attempt at the task a turn belongs to (multi-turn)',
+  turn='i32[N]: its number within the attempt, from 0 on',
+  anchor='i32[N]: the state that the turn started from; equal numbers are equal states (GiGPO)',
+)
+"""What an experience may record of its rows besides tokens."""
 
-  A field is None where the algorithm has no use for it.
+
+class Scores(NamedTuple):
+  """What a model says of the tokens of an experience, f32[N,T] each and zero on the shared prefix;
+  None where not asked for.
+
+  logp: of the token; values: of the value head; entropy: of the distribution, in nats; certainty:
+  logsumexp z - mean z of its logits (KL from uniform + log V); collision: sum of p squared; drift:
+  sum of p^2 (entropy + log p), the expected change of entropy (CLIP-V).
   """
 
-  old_logp: Array | None = None
-  ref_logp: Array | None = None
-  values: Array | None = None
-  advantages: Array | None = None
-  returns: Array | None = None
+  logp: Array
+  values: Array = None
+  entropy: Array = None
+  certainty: Array = None
+  collision: Array = None
+  drift: Array = None
+
+
+class Targets(struct.PyTreeNode):
+  """What is held fixed while an iteration learns; a field is None where the algorithm does not need
+  it.
+
+  mask bool[N,T]: the tokens that losses see, `target` less what a filter dropped. f32[N,T]:
+  advantages; returns; old_logp, values: of the policy when the iteration began; ref_logp,
+  teacher_logp: of the models of these names; correction: weight of a token for having been sampled
+  by another policy. old: what else `Scores` has, when the iteration began. score f32[N]: the reward
+  of a row. shift f32[N]: what an unpaired preference loss takes off the log-ratio.
+  """
+
+  mask: Array
+  advantages: Array = None
+  returns: Array = None
+  old_logp: Array = None
+  values: Array = None
+  ref_logp: Array = None
+  teacher_logp: Array = None
+  correction: Array = None
+  old: Any = None
+  score: Array = None
+  shift: Array = None
 
 
 class Batch(struct.PyTreeNode):
-  """What a loss sees: the facts, what was derived from them, and each entry's share of the mean
-  (sums to 1)."""
+  """What a loss sees: facts, what was derived from them, and, per term of the loss, each entry's
+  share of the mean."""
 
   experience: Experience
-  targets: Targets = Targets()
-  weights: Array | None = None
+  targets: Targets
+  weights: dict[str, Array] = struct.field(default_factory=dict)
 
 
 class TrainState(struct.PyTreeNode):
-  """Arrays only: step i32[], params, opt_state, frozen (a dict with 'ref' etc., empty where nothing
-  is frozen)."""
+  """Arrays only: step i32[], params, opt_state; frozen: models that are not trained, by name
+  ('ref', 'teacher', 'reward'); tuned: coefficients that adapt to what they see, by name.
+  """
 
   step: Array
   params: PyTree
   opt_state: PyTree
-  frozen: dict[str, PyTree]
+  frozen: dict[str, PyTree] = struct.field(default_factory=dict)
+  tuned: dict[str, Array] = struct.field(default_factory=dict)
 
 
 class Objective(NamedTuple):
   """What is minimised. `steps.make_learn` turns any of them into an update.
 
   prepare(state, experience, total) -> Batch: whatever stays fixed during the iteration.
-  weigh(batch, total) -> Batch: fills `weights`, the denominators of one optimiser step, over all
-  devices and micro-batches. loss(params, batch, rng) -> (scalar, metrics): a SUM of weighted terms,
-  so that parts of a batch add up to the whole.
+  weigh(state, batch, total, rng) -> Batch: fills `weights`, the denominators of one optimiser step,
+  over all devices and micro-batches. loss(params, state, batch, rng) -> (scalar, metrics): a SUM of
+  weighted terms, so that parts of a batch add up to the whole; `state` is read for what is not
+  trained. adapt(state, metrics, sequences) -> state, after each iteration of so many sequences.
+  tuned: what `state.tuned` begins with. Where a loss has several parts with data of their own,
+  experience and Batch are tuples.
   """
 
-  prepare: Callable[[TrainState, Experience, Total], Batch]
-  weigh: Callable[[Batch, Total], Batch]
-  loss: Callable[[PyTree, Batch, Array], tuple[Array, dict[str, Array]]]
+  prepare: Callable[[TrainState, PyTree, Total], PyTree]
+  weigh: Callable[[TrainState, PyTree, Total, Array], PyTree]
+  loss: Callable[[PyTree, TrainState, PyTree, Array], tuple[Array, dict[str, Array]]]
+  adapt: Callable[..., TrainState] = lambda state, metrics, sequences: state
+  tuned: dict[str, float] = {}
 
 
 class Example(NamedTuple):
   """One problem: its prompt, what a verifier needs (arrays of numbers for a verifier in JAX, JSON
-  for one in Python) and, for supervised training, a response to imitate.
+  for one in Python), a response to imitate, and one that is worse, for learning from preferences.
   """
 
   prompt: str
   answer: Any
   response: str = ''
+  rejected: str = ''
+
+
+class Outcome(NamedTuple):
+  """What an environment answers: the next prompt tokens i32[N,P], valid bool[N,P]; reward f32[N] of
+  the turn; done bool[N]; answer: the state from here on, a pytree of [N,...]."""
+
+  tokens: Array
+  valid: Array
+  reward: Array
+  done: Array
+  answer: PyTree
+
+
+class Environment(NamedTuple):
+  """A task in several turns, in JAX. step(tokens i32[N,C], target bool[N,C], answer) -> Outcome;
+  anchor(answer) -> i32[N], the number of the state; at most `turns` answers."""
+
+  turns: int
+  step: Callable[[Array, Array, PyTree], Outcome]
+  anchor: Callable[[PyTree], Array]
 
 
 class Task(NamedTuple):
@@ -118,8 +197,10 @@ class Task(NamedTuple):
   example(split, index): a pure function of 'train' | 'test' and an index; no problem is in both
   splits. size(split): how many examples there are; None where they never end. jit_reward(tokens
   i32[N,C], target bool[N,C], answer) -> f32[N]; rows' answers are stacked, `[N, ...]`. jit_metrics:
-  the same arguments -> dict of f32[N], NaN where a row has nothing to say. reward(completion,
-  example) -> float: picklable, called in worker processes.
+  the same arguments -> dict of f32[N], NaN where a row has nothing to say. jit_answer(tokens,
+  target) -> i32[N]: what is answered, -1 for nothing. environment: instead, where answers come in
+  turns. reward(completion, example) -> float and answer(completion) -> str: picklable, called in
+  worker processes.
   """
 
   example: Callable[[str, int], Example]
@@ -127,3 +208,6 @@ class Task(NamedTuple):
   jit_reward: Callable[[Array, Array, PyTree], Array] | None = None
   jit_metrics: Callable[[Array, Array, PyTree], dict[str, Array]] | None = None
   reward: Callable[[str, Example], float] | None = None
+  answer: Callable[[str], str] | None = None
+  jit_answer: Callable[[Array, Array], Array] | None = None
+  environment: Environment | None = None

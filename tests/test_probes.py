@@ -13,10 +13,11 @@ import optax
 import pytest
 import tiny
 
-from rft_jax.algorithms.advantages import ADVANTAGES
+from rft_jax.algorithms.families import FAMILIES
+from rft_jax.collecting import in_graph, make_collect
 from rft_jax.sampling import make_rollout
 from rft_jax.steps import make_learn, make_rl_step, make_total
-from rft_jax.types import Experience, Prompts
+from rft_jax.types import Experience, Prompts, Targets
 
 CONSTANT, TOKEN, LENGTH = 0, 1, 2
 PRESETS = ('reinforce', 'grpo', 'ppo')
@@ -34,7 +35,9 @@ def reward(tokens, target, answer):
 def program(preset):
   run = tiny.setup(preset, optax.adam(0.01), **PIECES.get(preset, {}))
   rollout = make_rollout(run.policy.decoder, 16, 4)
-  step = make_rl_step(rollout, reward, make_learn(run.objective, run.tx))
+  total = make_total(None)
+  collect = make_collect(rollout, in_graph(reward, total=total), total)
+  step = make_rl_step(collect, make_learn(run.objective, run.tx))
   return run, jax.jit(step, donate_argnums=0)
 
 
@@ -92,9 +95,11 @@ def test_gae_with_lam_1_is_the_return_minus_the_value():
   rewards, values = (jnp.array(draw.normal(size=(4, 9)), jnp.float32) for _ in range(2))
   nothing, ids = jnp.full(target.shape, jnp.nan), jnp.zeros(target.shape, jnp.int32)
   e = Experience(ids, target, target, nothing, rewards, ids)
-  advantages, returns = ADVANTAGES.lookup('gae(lam=1.0, gamma=0.9, whiten=False)')(
-    e, values, make_total(None)
+  advantages, returns = FAMILIES['advantage'].lookup(
+    'gae(lam=1.0, gamma=0.9, whiten_advantages=False)'
+  )(e, Targets(target, values=values), make_total(None))
+  monte_carlo, _ = FAMILIES['advantage'].lookup('reinforce(gamma=0.9)')(
+    e, Targets(target), make_total(None)
   )
-  monte_carlo, _ = ADVANTAGES.lookup('reinforce(gamma=0.9)')(e, None, make_total(None))
   np.testing.assert_allclose(returns, monte_carlo, atol=1e-5)
   np.testing.assert_allclose(advantages, jnp.where(target, monte_carlo - values, 0), atol=1e-5)

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rft_jax.algorithms.presets import Algorithm, resolve
+from rft_jax.algorithms.algorithm import Algorithm, resolve
+from rft_jax.collecting import rewarded
 from rft_jax.infra.parallel import Mesh
 from rft_jax.models.policy import Policy, make_policy
 from rft_jax.models.transformer import ModelConfig
 from rft_jax.objectives import make_objective
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.steps import reward_last
 from rft_jax.types import Objective, Prompts, TrainState
 
 VOCAB, STOP, NEVER, GROUP, NEW = 16, 0, 99, 4, 5
@@ -28,7 +28,7 @@ RNG = jax.random.key(7)
 OVERRIDES = dict(
   sft={},
   reinforce={},
-  grpo=dict(kl='k3(coef=0.1)', entropy=0.01),
+  grpo=dict(kl='k3(coef=0.1)', entropy='bonus(coef=0.01)'),
   ppo=dict(kl='k1(coef=0.1)', value_loss='clipped(coef=0.5, clip=0.1)'),
 )
 UPDATES = dict(sft={}, reinforce={}, grpo={}, ppo=dict(epochs=2, minibatches=2))
@@ -50,8 +50,9 @@ def setup(
   policy = make_policy(config, algorithm.needs)
   params, other = (jitter(policy.init(jax.random.key(i)), i) for i in (0, 1))
   frozen = {'ref': {'decoder': other['decoder']}} if 'ref_logp' in algorithm.needs else {}
-  state = TrainState(jnp.int32(0), params, tx.init(params), frozen)
   objective = make_objective(policy, algorithm, temperature)
+  tuned = {name: jnp.float32(x) for name, x in objective.tuned.items()}
+  state = TrainState(jnp.int32(0), params, tx.init(params), frozen, tuned)
   return Setup(algorithm, policy, objective, jax.device_get(state), tx)
 
 
@@ -101,7 +102,7 @@ def experience(run: Setup, batch: Prompts):
   e = sampler()(weights, batch, options(), RNG, jnp.int32(0))
   answer = np.repeat(batch.answer, e.group)
   rewards = reward(e.tokens[:, e.prefix :], e.target[:, e.prefix :], answer)
-  return jax.device_get(reward_last(e, rewards))
+  return jax.device_get(rewarded(e, rewards))
 
 
 def alone():

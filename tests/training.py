@@ -9,7 +9,8 @@ from rft_jax import config as defaults
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.modes import train
 from rft_jax.modes.session import checkpoint_directory, open_session
-from rft_jax.modes.stage import Fused, Imitation, Split, make_stage
+from rft_jax.modes.split import Split, make_stage
+from rft_jax.modes.stage import FromData, Fused
 from rft_jax.tasks.cups import ALPHABET
 
 CUPS = 'cups(cups=3, swaps=1)'
@@ -69,7 +70,7 @@ def run_until(config, workdir, steps: int, monkeypatch) -> bool:
     return call
 
   with monkeypatch.context() as patch:
-    for kind in (Imitation, Fused, Split):
+    for kind in (FromData, Fused, Split):
       patch.setattr(kind, 'advance', dying(kind.advance))
     try:
       run(config, workdir)

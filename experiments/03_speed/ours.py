@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rft_jax.algorithms.presets import resolve
+from rft_jax.algorithms.algorithm import resolve
+from rft_jax.collecting import in_graph, make_collect
 from rft_jax.infra.parallel import make_placement
 from rft_jax.models.policy import make_policy
 from rft_jax.models.transformer import ModelConfig
 from rft_jax.objectives import make_objective
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.steps import make_learn, make_rl_step
+from rft_jax.steps import make_learn, make_rl_step, make_total
 from rft_jax.types import Prompts, TrainState
 
 
@@ -52,13 +53,10 @@ def main():
   )
   tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   learn = make_learn(make_objective(policy, algorithm), tx, axis=placement.axis)
-  rl_step = placement.compile(
-    make_rl_step(
-      make_rollout(policy.decoder, args.group, args.completion), count_digits, learn, placement.axis
-    ),
-    'sbrr',
-    donate=True,
-  )
+  total = make_total(placement.axis)
+  rollout = make_rollout(policy.decoder, args.group, args.completion)
+  collect = make_collect(rollout, in_graph(count_digits, total=total), total)
+  rl_step = placement.compile(make_rl_step(collect, learn), 'sbrr', donate=True)
   params = jax.jit(policy.init)(jax.random.key(0))
   state = placement.put_state(TrainState(jnp.int32(0), params, tx.init(params), {}))
   options, rng = (

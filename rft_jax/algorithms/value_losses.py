@@ -1,6 +1,7 @@
 """Value losses: (values, old_values, returns), all f32[N,T], -> f32[N,T]."""
 
 import jax.numpy as jnp
+import optax
 
 from rft_jax.registry import Registry
 from rft_jax.types import Array
@@ -22,3 +23,11 @@ def clipped(
 def squared(values: Array, old_values: Array, returns: Array, *, coef: float = 0.1) -> Array:
   """coef / 2 (v - R)^2. Source: arXiv:1506.02438, eq. 28."""
   return 0.5 * coef * (values - returns) ** 2
+
+
+@VALUE_LOSSES.register(needs=['values'])
+def huber(
+  values: Array, old_values: Array, returns: Array, *, delta: float = 1.0, coef: float = 0.1
+) -> Array:
+  """coef x squared up to an error of delta, linear beyond. Source: Huber 1964; AReaL."""
+  return coef * optax.losses.huber_loss(values, returns, delta=delta)

@@ -3,9 +3,9 @@ number, and resuming exact."""
 
 import numpy as np
 
-from rft_jax.data.text import batch_prompts, demonstrations
+from rft_jax.data.text import batch_prompts
 from rft_jax.registry import ConfigError
-from rft_jax.types import Example, Experience, Prompts, Task
+from rft_jax.types import Example, Prompts, Task
 
 
 class Stream:
@@ -39,6 +39,3 @@ class Stream:
     return batch_prompts(
       tokenizer, [e.prompt for e in examples], ids, [e.answer for e in examples], length
     ), examples
-
-  def demonstrations(self, tokenizer, step: int, length: int) -> Experience:
-    return demonstrations(tokenizer, self.examples(step), length)

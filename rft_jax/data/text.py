@@ -113,16 +113,42 @@ def demonstrations(tokenizer, examples: list[Example], length: int) -> Experienc
     tokens[row, :end] = prompt + response
     valid[row, :end] = True
     target[row, len(prompt) : end] = True
+  return recorded(tokens, valid, target)
+
+
+def answers(
+  tokenizer, rows: list[tuple[str, str, float]], max_prompt: int, max_new: int, group: int = 1
+) -> Experience:
+  """(prompt, response, reward) each, in the columns of a rollout: prompts end at max_prompt, their
+  responses with EOS begin there. The reward stands on the last token. Raises ConfigError as
+  `demonstrations` does."""
+  width = max_prompt + max_new
+  tokens = np.zeros((len(rows), width), np.int32)
+  valid, target = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
+  rewards = np.zeros(tokens.shape, np.float32)
+  for row, (text, response, reward) in enumerate(rows):
+    prompt, answer = encode_example(tokenizer, Example(text, None, response), width)
+    for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
+      if len(part) > limit:
+        raise ConfigError(
+          f'{shorten(text + response)!r} has {len(part)} tokens of max_{name}={limit}: raise it'
+        )
+    start, end = max_prompt - len(prompt), max_prompt + len(answer)
+    tokens[row, start:end] = prompt + answer
+    valid[row, start:end] = True
+    target[row, max_prompt:end] = True
+    rewards[row, end - 1] = reward
+  e = recorded(tokens, valid, target)
+  return e.replace(rewards=rewards, group=group, prefix=max_prompt)
+
+
+def recorded(tokens: np.ndarray, valid: np.ndarray, target: np.ndarray) -> Experience:
+  """An experience that no policy of ours sampled and nobody rewarded."""
   zeros = np.zeros(tokens.shape, np.float32)
   fields: dict[str, Any] = dict(
-    tokens=tokens,
-    valid=valid,
-    target=target,
-    behaviour_logp=zeros,
-    rewards=zeros.copy(),
-    version=np.zeros_like(tokens),
+    tokens=tokens, valid=valid, target=target, behaviour_logp=zeros, rewards=zeros.copy()
   )
-  return Experience(**fields)
+  return Experience(**fields, version=np.zeros_like(tokens))
 
 
 def encode_prompt(tokenizer, text: str) -> list[int]:

@@ -1,48 +1,39 @@
 """Accuracy: the share of held-out problems whose answer earns the full reward."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
+from rft_jax.collecting import in_graph
 from rft_jax.data.stream import Stream
 from rft_jax.data.text import decode
-from rft_jax.models.policy import Policy
-from rft_jax.registry import ConfigError
+from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.steps import make_total, score_in_graph
-from rft_jax.types import PyTree, Task
+from rft_jax.steps import make_total
+from rft_jax.types import PyTree
 
 FULL = 1 - 1e-6
 
 
-class Report(NamedTuple):
-  """metrics: 'eval/accuracy' etc.; samples: prompt, completion and reward of every problem, always
-  the same ones."""
-
-  metrics: dict[str, float]
-  samples: list[dict]
-
-
-def make(
-  policy: Policy, task: Task, tokenizer, placement, stage, scorer, *, seed: int = 0
-) -> Callable[[PyTree], Report]:
-  """evaluate(state) -> Report on the first `stage.evaluate.prompts` test problems, one completion
-  each."""
-  available = task.size('test')
-  wanted = min(stage.evaluate.prompts, available or stage.evaluate.prompts)
-  batch = _batch(wanted, stage.prompts * stage.group, placement.shards)
-  rollout = make_rollout(policy.decoder, 1, stage.max_new)
-  options = sampling([tokenizer.eos_token_id], stage.evaluate.temperature)
+def make(stage, scorer) -> Callable[[PyTree], Report]:
+  """evaluate(state) -> Report on the first `evaluate.prompts` test problems of the stage's task,
+  one completion each."""
+  c, task, placement = stage.config, stage.task, stage.placement
+  tokenizer, seed = stage.session.tokenizer, stage.session.config.seed
+  wanted, batch = batch_size(stage)
+  rollout = make_rollout(stage.policy.decoder, 1, c.max_new)
+  options = sampling([tokenizer.eos_token_id], c.evaluate.temperature)
   total, stream = make_total(placement.axis), Stream(task, 'test', batch)
   rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
+  judge = in_graph(task.jit_reward, task.jit_metrics, total=total)
 
   def run(state, prompts, options, rng):
     experience = rollout(state.params, prompts, options, rng, state.step)
     if task.jit_reward is None:
       return experience, {}
-    return score_in_graph(experience, prompts, task.jit_reward, task.jit_metrics, total)
+    return judge(state, experience, prompts)
 
   compiled = placement.compile(run, 'sbrr')
 
@@ -67,7 +58,7 @@ def make(
     )
 
   def _part(index, state):
-    prompts, examples = stream.prompts(tokenizer, index, stage.max_prompt)
+    prompts, examples = stream.prompts(tokenizer, index, c.max_prompt)
     experience, facts = compiled(state, placement.put_batch(prompts), options, rng)
     experience = placement.rows(experience)
     texts = completions(tokenizer, experience)
@@ -89,11 +80,3 @@ def completions(tokenizer, experience) -> list[str]:
     decode(tokenizer, row[mask])
     for row, mask in zip(experience.tokens, experience.target, strict=True)
   ]
-
-
-def _batch(wanted, rows, shards):
-  """The largest batch of at most `rows` prompts that divides `wanted`, for any device."""
-  for size in range(min(rows, wanted), 0, -1):
-    if wanted % size == 0 and size % shards == 0:
-      return size
-  raise ConfigError(f'evaluate.prompts={wanted} must be a multiple of the {shards} data shards')

@@ -45,8 +45,24 @@ def span(positions: Array, own: Array, past: Array | None, head_dim: int, theta:
 
 
 def causal(valid: Array) -> Array:
-  """valid bool[...,T] -> which of its row's tokens each token sees, bool[...,T,T]."""
-  return jnp.tril(jnp.ones((valid.shape[-1],) * 2, bool)) & valid[..., None, :]
+  """valid bool[...,T] -> which of its row's tokens each token sees, bool[...,T,T]: the earlier
+  ones; of packed texts, numbered i32[...,T], those of its own."""
+  earlier = jnp.tril(jnp.ones((valid.shape[-1],) * 2, bool))
+  if valid.dtype == bool:
+    return earlier & valid[..., None, :]
+  return earlier & (valid[..., None, :] == valid[..., :, None])
+
+
+def positions_of(valid: Array) -> Array:
+  """valid bool[...,T] -> each token's place i32[...,T] in its row, or in its text where texts are
+  packed, i32[...,T]."""
+  if valid.dtype == bool:
+    return jnp.maximum(jnp.cumsum(valid, -1) - 1, 0)
+  index = jnp.arange(valid.shape[-1])
+  starts = jnp.concatenate(
+    [jnp.ones_like(valid[..., :1], bool), valid[..., 1:] != valid[..., :-1]], -1
+  )
+  return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=valid.ndim - 1)
 
 
 @jax.custom_vjp

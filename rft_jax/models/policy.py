@@ -1,4 +1,4 @@
-"""A policy as pure functions: parameters in, log-probabilities and values out."""
+"""A policy as pure functions: parameters in, log-probabilities, values and scores out."""
 
 from collections.abc import Callable, Set
 from typing import NamedTuple
@@ -8,34 +8,37 @@ import jax
 import jax.numpy as jnp
 
 from rft_jax.models.transformer import Decoder, ModelConfig
-from rft_jax.types import Array, PyTree
+from rft_jax.types import Array, Experience, PyTree, Scores
 
 CHUNK = 4096
 """Tokens whose logits exist at the same time."""
-
-
-class Scores(NamedTuple):
-  """f32[N,T] each, zero on the shared prefix; None where not asked for."""
-
-  logp: Array
-  values: Array | None
-  entropy: Array | None
+MEASURES = 'entropy', 'certainty', 'collision', 'drift'
 
 
 class Policy(NamedTuple):
-  """init(rng) -> params; score(params, experience, temperature, needs) -> Scores; decoder: for
-  `sampling`.
+  """init(rng) -> params; score(params, experience, temperature, needs) -> Scores; judge(params,
+  experience) -> f32[N], the value after each row's last token: a reward model; compare(params,
+  other, other_params, experience, temperature, divergence) -> f32[N,T], divergence(own, other's
+  log-probabilities f32[M,V]) -> f32[M] at each token; decoder: for `sampling`.
 
-  params: {'decoder': ...} and, if values are needed, {'value_head': ...} on the same trunk.
+  params: {'decoder': ...} and, if values are needed, {'value_head': ...} on the same trunk or on
+  {'critic': ...}, a decoder of its own.
   """
 
   init: Callable[[Array], PyTree]
   score: Callable[..., Scores]
+  judge: Callable[[PyTree, Experience], Array]
+  compare: Callable[..., Array]
+  states: Callable[[PyTree, Experience], Array]
+  logits: Callable[[PyTree, Array], Array]
   decoder: Decoder
 
 
-def make_policy(config: ModelConfig, needs: Set[str] = frozenset()) -> Policy:
-  """`needs` decides what is kept in memory: 'values' adds the value head."""
+def make_policy(
+  config: ModelConfig, needs: Set[str] = frozenset(), critic: str = 'shared'
+) -> Policy:
+  """`needs` decides what is kept in memory: 'values' adds the value head, critic='separate' gives
+  it a trunk of its own, which begins as a copy of the policy's."""
   decoder, value_head = Decoder(config), nn.Dense(1, kernel_init=nn.initializers.zeros)
 
   def init(rng):
@@ -43,49 +46,88 @@ def make_policy(config: ModelConfig, needs: Set[str] = frozenset()) -> Policy:
     params = {'decoder': decoder.init(rng, jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool))}
     if 'values' in needs:
       params['value_head'] = value_head.init(head_rng, jnp.zeros((1, config.hidden_size)))
+      if critic == 'separate':
+        params['critic'] = jax.tree.map(jnp.copy, params['decoder'])
     return params
 
+  def run(weights, e: Experience) -> Array:
+    return decoder.apply(weights, e.tokens, e.valid, e.group, e.prefix)
+
+  def states(params, experience):
+    return run(params['decoder'], experience)
+
+  def logits(params, states):
+    return decoder.apply(params['decoder'], states, method='logits')
+
+  def valued(params, states, e: Experience) -> Array:
+    if 'critic' in params:
+      states = run(params['critic'], e)
+    out: Array = value_head.apply(params['value_head'], states)
+    return jnp.pad(out[..., 0].astype(jnp.float32), ((0, 0), (e.prefix, 0)))
+
   def score(params, experience, temperature=1.0, needs=frozenset()):
-    e = experience
-    states: Array = decoder.apply(params['decoder'], e.tokens, e.valid, e.group, e.prefix)
+    e, hidden = experience, states(params, experience)
+    measures = tuple(name for name in MEASURES if name in needs)
 
-    def pad(x):
-      return jnp.pad(x, ((0, 0), (e.prefix, 0)))
+    def head(hidden, tokens):
+      z: Array = logits(params, hidden)
+      return token_scores(z / temperature, tokens, measures)
 
-    def head(states, tokens):
-      logits: Array = decoder.apply(params['decoder'], states, method='logits')
-      return token_logp(logits / temperature, tokens, 'entropy' in needs)
-
-    logp, entropy = _in_chunks(
-      head, states.reshape(-1, states.shape[-1]), e.tokens[:, e.prefix :].reshape(-1)
-    )
-    shape = states.shape[:2]
-    values = None
-    if 'values' in needs:
-      out: Array = value_head.apply(params['value_head'], states)
-      values = pad(out[..., 0].astype(jnp.float32))
+    found = _in_chunks(head, hidden, e.tokens[:, e.prefix :])
     return Scores(
-      pad(logp.reshape(shape)), values, None if entropy is None else pad(entropy.reshape(shape))
+      **{name: jnp.pad(x, ((0, 0), (e.prefix, 0))) for name, x in found.items()},
+      values=valued(params, hidden, e) if 'values' in needs else None,
     )
 
-  return Policy(init, score, decoder)
+  def judge(params, experience):
+    widen = lambda x: jnp.pad(x, ((0, 0), (0, 1)))
+    e = experience.replace(tokens=widen(experience.tokens), valid=widen(experience.valid))
+    values = valued(params, states(params, e), e)
+    after = e.valid.shape[1] - jnp.argmax(e.valid[:, ::-1] > 0, 1)
+    return jnp.take_along_axis(values, after[:, None], 1)[:, 0]
+
+  def compare(params, other, other_params, experience, temperature, divergence):
+    e = experience
+
+    def head(own, others):
+      pair = (logits(params, own), other.logits(other_params, others))
+      return {'gap': divergence(*(jax.nn.log_softmax(x / temperature) for x in pair))}
+
+    found = _in_chunks(head, states(params, e), other.states(other_params, e))
+    return jnp.pad(found['gap'], ((0, 0), (e.prefix, 0)))
+
+  return Policy(init, score, judge, compare, states, logits, decoder)
 
 
-def token_logp(logits: Array, tokens: Array, entropy: bool = False) -> tuple[Array, Array | None]:
-  """logits f32[...,V], tokens i32[...] -> log-probability of each token and, if asked, the entropy
-  in nats."""
+def token_scores(logits: Array, tokens: Array, measures: tuple[str, ...] = ()) -> dict[str, Array]:
+  """logits f32[...,V], tokens i32[...] -> 'logp' f32[...] of each token, and those of MEASURES that
+  are asked for (see types.Scores)."""
   log_probs = jax.nn.log_softmax(logits)
-  logp = jnp.take_along_axis(log_probs, tokens[..., None], -1)[..., 0]
-  return logp, -(jnp.exp(log_probs) * log_probs).sum(-1) if entropy else None
+  out = {'logp': jnp.take_along_axis(log_probs, tokens[..., None], -1)[..., 0]}
+  if measures:
+    p = jnp.exp(log_probs)
+    entropy = -jnp.where(p > 0, p * log_probs, 0).sum(-1)
+    every = dict(
+      entropy=lambda: entropy,
+      certainty=lambda: -log_probs.mean(-1),
+      collision=lambda: (p * p).sum(-1),
+      drift=lambda: jnp.where(p > 0, p * p * (entropy[..., None] + log_probs), 0).sum(-1),
+    )
+    out |= {name: every[name]() for name in measures}
+  return out
 
 
-def _in_chunks(function, states, tokens):
-  """function on [M,D], [M], at most CHUNK rows at a time, forward and backward."""
-  rows = len(tokens)
+def _in_chunks(function, *inputs):
+  """function of rows [M,...] -> dict of [M], for inputs [N,T,...] -> dict of [N,T]; at most CHUNK
+  rows at a time, forward and backward."""
+  shape = inputs[0].shape[:2]
+  flat = [x.reshape(-1, *x.shape[2:]) for x in inputs]
+  rows = len(flat[0])
   if rows <= CHUNK:
-    return function(states, tokens)
-  padded = -(-rows // CHUNK) * CHUNK
-  states = jnp.pad(states, ((0, padded - rows), (0, 0))).reshape(-1, CHUNK, states.shape[-1])
-  tokens = jnp.pad(tokens, (0, padded - rows)).reshape(-1, CHUNK)
-  out = jax.lax.map(lambda x: jax.checkpoint(function)(*x), (states, tokens))
-  return jax.tree.map(lambda x: x.reshape(-1)[:rows], out)
+    out = function(*flat)
+  else:
+    padding = -rows % CHUNK
+    cut = [jnp.pad(x, ((0, padding), *[(0, 0)] * (x.ndim - 1))) for x in flat]
+    cut = [x.reshape(-1, CHUNK, *x.shape[1:]) for x in cut]
+    out = jax.lax.map(lambda x: jax.checkpoint(function)(*x), cut)
+  return jax.tree.map(lambda x: x.reshape(-1)[:rows].reshape(shape), out)

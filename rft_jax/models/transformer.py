@@ -19,6 +19,7 @@ from rft_jax.models.layers import (
   attend,
   causal,
   heads,
+  positions_of,
   project_in,
   project_out,
   rms_norm,
@@ -184,7 +185,7 @@ class Decoder(nn.Module):
   def _span(self, valid, past=None):
     """valid bool[B,G,T], of tokens that follow the prompt whose valid tokens are past bool[B,P]."""
     before = 0 if past is None else past.sum(1)[:, None, None]
-    positions = before + jnp.maximum(jnp.cumsum(valid, -1) - 1, 0)
+    positions = before + positions_of(valid)
     return span(positions, causal(valid), past, self.config.head_dim, self.config.rope_theta)
 
   def _run(self, tokens, spans):

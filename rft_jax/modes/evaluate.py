@@ -3,15 +3,15 @@
 import jax
 import numpy as np
 
-from rft_jax.evaluators import accuracy
+from rft_jax.evaluators import make_evaluate
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.infra.workdir import write_json
 from rft_jax.modes.session import checkpoint_directory, open_session
-from rft_jax.modes.stage import make_stage
+from rft_jax.modes.split import make_stage
 
 
 def run(config, workdir: str, started: float) -> dict:
-  """Evaluates the last stage's task with the best checkpoint (by `checkpoint.best`), or the latest
+  """Evaluates, on the task of its stage, the best checkpoint (by `checkpoint.best`), or the latest
   if none is rated.
 
   Prints and returns the metrics, and writes them to `workdir/evaluation.json`. Raises
@@ -22,27 +22,14 @@ def run(config, workdir: str, started: float) -> dict:
     checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None
   ) as saved:
     step, _, place = saved.restore(saved.best(), {})
-    name = config.stages[-1]
+    index = place['stage']
+    name = config.stages[index]
+    models = {k: jax.eval_shape(session.params, k) for k in session.policies}
     with session.scoring(name) as scorer:
-      stage = make_stage(
-        config[config.stages[place['stage']]],
-        place['stage'],
-        session,
-        session.tasks[config.stages[place['stage']]],
-        scorer,
-      )
-      abstract = jax.eval_shape(stage.state, session.params(), 0)
+      stage = make_stage(config[name], index, session, session.tasks[name], scorer)
+      abstract = jax.eval_shape(stage.state, models[config[name].model], 0, models)
       state = session.placement.put_state(saved.restore(step, {'state': abstract})[1]['state'])
-      evaluate = accuracy.make(
-        session.policy,
-        session.tasks[name],
-        session.tokenizer,
-        session.placement,
-        config[name],
-        scorer,
-        seed=config.seed,
-      )
-      report = evaluate(state)
+      report = make_evaluate(stage, scorer)(state)
   result = {'step': step, **{k: v for k, v in report.metrics.items() if not np.isnan(v)}}
   write_json(f'{workdir}/evaluation.json', result)
   print('  '.join(f'{k} {v:.3f}' if k != 'step' else f'step {v}' for k, v in result.items()))

@@ -6,8 +6,9 @@ import os
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from rft_jax.algorithms.presets import Algorithm, resolve
+from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check
 from rft_jax.data.text import load_tokenizer
 from rft_jax.infra.parallel import Placement, make_placement
@@ -17,14 +18,14 @@ from rft_jax.models.policy import Policy, make_policy
 from rft_jax.models.transformer import ModelConfig
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.tasks import make_task
-from rft_jax.types import Task
+from rft_jax.types import PyTree, Task
 
 
 class Session(NamedTuple):
-  """tasks: by stage name; clock: where the wall time goes."""
+  """tasks: by stage name; policies: by the name of the model; clock: where the wall time goes."""
 
   config: Any
-  policy: Policy
+  policies: dict[str, Policy]
   tokenizer: Any
   placement: Placement
   tasks: dict[str, Task]
@@ -37,9 +38,14 @@ class Session(NamedTuple):
       return contextlib.nullcontext()
     return Scorer(task.reward, settings.workers, settings.timeout)
 
-  def params(self):
-    """Fresh parameters, from the seed."""
-    return jax.jit(self.policy.init)(jax.random.fold_in(jax.random.key(self.config.seed), 0x1417))
+  def params(self, model: str = 'policy', base: PyTree = None) -> PyTree:
+    """Fresh parameters of a model, from the seed; its decoder is a copy of that of `base`."""
+    seed = jax.random.fold_in(jax.random.key(self.config.seed), 0x1417)
+    fresh = jax.jit(self.policies[model].init)(seed)
+    if base is None:
+      return fresh
+    trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}
+    return fresh | jax.tree.map(jnp.copy, trunk)
 
 
 def open_session(config) -> Session:
@@ -49,29 +55,65 @@ def open_session(config) -> Session:
   tokenizer = load_tokenizer(config.tokenizer)
   tasks = {name: make_task(config[name].task, tokenizer) for name in config.stages}
   return Session(
-    config, _policy(config, tokenizer), tokenizer, make_placement(**config.parallel), tasks, Clock()
+    config,
+    _policies(config, tokenizer),
+    tokenizer,
+    make_placement(**config.parallel),
+    tasks,
+    Clock(),
   )
 
 
 def algorithm_of(stage) -> Algorithm:
-  """The stage's algorithm; '' keeps the preset's piece, 'none' removes it."""
-  pieces = {
+  """The stage's algorithm; '' keeps the preset's piece, 'none' removes it. Raises ConfigError where
+  the stage lacks what the algorithm needs."""
+  pieces: dict[str, Any] = {
     k: {'': None, 'none': ''}.get(v, v)
     for k, v in stage.algorithm.items()
-    if k not in ('preset', 'entropy')
+    if k not in ('preset', 'compat', 'nll')
   }
-  return resolve(stage.algorithm.preset, **pieces, entropy=stage.algorithm.entropy)
+  pieces['nll'] = stage.algorithm.nll if stage.algorithm.nll >= 0 else None
+  pieces['refill'] = stage.refill if stage.refill >= 0 else None
+  algorithm = resolve(stage.algorithm.preset, stage.algorithm.compat, **pieces)
+  name = stage.algorithm.preset
+  if 'several' in algorithm.needs and stage.group < 2:
+    raise ConfigError(
+      f'preset {name!r} compares the samples of a prompt: group={stage.group} must be at least 2'
+    )
+  if algorithm.source == 'samples' and algorithm.parts['preference'] and stage.group != 2:
+    raise ConfigError(
+      f'preset {name!r} compares two samples of a prompt: group={stage.group} must be 2'
+    )
+  if algorithm.needs & {'teacher', 'teacher_logp'} and not stage.teacher:
+    raise ConfigError(
+      f"preset {name!r} needs a teacher: set the stage's teacher to the model of an earlier stage"
+    )
+  return algorithm
 
 
 def checkpoint_directory(workdir: str) -> str:
   return os.path.join(workdir, 'checkpoints')
 
 
-def _policy(config, tokenizer) -> Policy:
-  """With what any of the stages needs, so that they can share one set of parameters."""
+def _policies(config, tokenizer) -> dict[str, Policy]:
+  """Each model with what any of its stages needs, so that they can share its parameters."""
   fields = {f.name for f in dataclasses.fields(ModelConfig)} - {'vocab_size'}
   for key in config.model:
     if key not in fields:
       raise ConfigError(f'model has no setting {key!r}: {nearest(key, fields)}')
-  needs = frozenset().union(*(algorithm_of(config[name]).needs for name in config.stages))
-  return make_policy(ModelConfig(vocab_size=len(tokenizer), **config.model), needs)
+  architecture = ModelConfig(vocab_size=len(tokenizer), **config.model)
+  needs, critics, known = {'policy': set()}, {}, []
+  for name in config.stages:
+    stage = config[name]
+    for role in ('teacher', 'reward_model'):
+      if stage[role] and stage[role] not in known:
+        raise ConfigError(
+          f'{name}.{role}={stage[role]!r} is not a model of an earlier stage: '
+          + nearest(stage[role], known)
+        )
+    needs.setdefault(stage.model, set()).update(algorithm_of(stage).needs)
+    critics[stage.model] = stage.critic
+    known.append(stage.model)
+  return {
+    model: make_policy(architecture, needs[model], critics.get(model, 'shared')) for model in needs
+  }

@@ -1,33 +1,34 @@
 """A stage of training, ready to run: its compiled functions and its place in the data."""
 
-import collections
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rft_jax.collecting import (
+  Collect,
+  Judge,
+  against,
+  beside,
+  by_model,
+  in_graph,
+  in_turns,
+  make_collect,
+  refilled,
+  with_baseline,
+)
+from rft_jax.data.recorded import Recorded
 from rft_jax.data.stream import Stream
-from rft_jax.evaluators.accuracy import completions
 from rft_jax.infra.optim import make_optimizer
 from rft_jax.modes.session import Session, algorithm_of
 from rft_jax.objectives import make_objective
+from rft_jax.objectives.tokens import reference_of
 from rft_jax.registry import ConfigError
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.steps import describe, learning_rng, make_learn, make_rl_step, make_total, reward_last
+from rft_jax.steps import learning_rng, make_learn, make_rl_step, make_total
+from rft_jax.tasks import make_task
 from rft_jax.types import Experience, PyTree, Task, TrainState
-
-
-def make_stage(config, index: int, session: Session, task: Task, scorer):
-  """The kind of stage that the algorithm and the task call for."""
-  if algorithm_of(config).objective == 'supervised':
-    return Imitation(config, index, session, task)
-  if task.jit_reward is not None:
-    return Fused(config, index, session, task)
-  if task.reward is None:
-    raise ConfigError(
-      f'task {config.task!r} has no verifier: reinforcement needs jit_reward or reward'
-    )
-  return Split(config, index, session, task, scorer)
 
 
 class Stage:
@@ -36,12 +37,15 @@ class Stage:
   def __init__(self, config, index: int, session: Session, task: Task):
     self.config, self.session, self.task = config, session, task
     self.algorithm, self.placement = algorithm_of(config), session.placement
+    self.policy = session.policies[config.model]
     self.rng = jax.random.fold_in(jax.random.key(session.config.seed), index)
     check_sizes(config, self.placement.shards)
     self.tx = make_optimizer(config.optimizer, config.steps * config.epochs * config.minibatches)
-    objective = make_objective(session.policy, self.algorithm, config.sampling.temperature)
+    self.objective = make_objective(
+      self.policy, self.algorithm, config.sampling.temperature, session.policies.get(config.teacher)
+    )
     self.learn = make_learn(
-      objective,
+      self.objective,
       self.tx,
       config.epochs,
       config.minibatches,
@@ -50,6 +54,7 @@ class Stage:
     )
     self.stream = Stream(task, 'train', config.prompts, session.config.seed)
     self.options = sampling([session.tokenizer.eos_token_id], **config.sampling)
+    self.others = self._others()
     self.build()
 
   def build(self) -> None:
@@ -63,11 +68,20 @@ class Stage:
   def rehearse(self) -> None:
     """Raises ConfigError where the data do not suit the stage; compiles nothing."""
     self.stream.prompts(self.session.tokenizer, 0, self.config.max_prompt)
+    for source in self.others:
+      source.batch(0)
 
-  def state(self, params: PyTree, step: int) -> TrainState:
+  def state(self, params: PyTree, step: int, models: dict[str, PyTree] | None = None) -> TrainState:
     """The stage's first state; a reference is a copy, since the state is donated."""
-    frozen = {'ref': jax.tree.map(jnp.copy, params)} if 'ref_logp' in self.algorithm.needs else {}
-    return TrainState(jnp.int32(step), params, self.tx.init(params), frozen)
+    c, models = self.config, models or {}
+    frozen = {}
+    if 'ref_logp' in self.algorithm.needs:
+      frozen['ref'] = jax.tree.map(jnp.copy, reference_of(params))
+    for role, model in (('teacher', c.teacher), ('reward', c.reward_model)):
+      if model:
+        frozen[role] = models[model]
+    tuned = {name: jnp.float32(x) for name, x in self.objective.tuned.items()}
+    return TrainState(jnp.int32(step), params, self.tx.init(params), frozen, tuned)
 
   def pending(self) -> tuple[Experience, ...]:
     """What was sampled ahead and not learned from yet, on the host: part of a checkpoint."""
@@ -75,43 +89,45 @@ class Stage:
 
   def blank(self, count: int) -> tuple[Experience, ...]:
     """`count` experiences of the shapes that `pending` returns, to restore into."""
-    c = self.config
-    rows, width = c.prompts * c.group, c.max_prompt + c.max_new
-
-    def make(dtype):
-      return np.zeros((rows, width), dtype)
-
-    return tuple(
-      Experience(
-        make(np.int32),
-        make(bool),
-        make(bool),
-        make(np.float32),
-        make(np.float32),
-        make(np.int32),
-        c.group,
-        c.max_prompt,
-      )
-      for _ in range(count)
-    )
+    return ()
 
   def restore(self, step: int, pending: tuple[Experience, ...]) -> None:
     """Continues with iteration `step`."""
 
-  def rollout(self):
+  def rollout(self, group: int | None = None):
     c = self.config
     return make_rollout(
-      self.session.policy.decoder,
-      c.group,
+      self.policy.decoder,
+      group or c.group,
       c.max_new,
       bool(c.sampling.top_k) or c.sampling.top_p < 1,
     )
 
+  def _others(self) -> list[Recorded]:
+    """Demonstrations that are learned from beside samples."""
+    c, algorithm = self.config, self.algorithm
+    if not (algorithm.parts['mix'] or algorithm.source == 'self_play'):
+      return []
+    task = self.task
+    if c.demonstrations.task:
+      task = make_task(c.demonstrations.task, self.session.tokenizer)
+    prompts = c.demonstrations.prompts or c.prompts
+    stream = Stream(task, 'train', prompts, self.session.config.seed)
+    kind = 'demonstrations' if algorithm.parts['mix'] else 'answers'
+    return [Recorded(kind, stream, self.session.tokenizer, c.max_prompt, c.max_new)]
 
-class Imitation(Stage):
-  """Supervised: learn from demonstrations."""
+  def other_batches(self, step: int) -> list[Experience]:
+    return [self.placement.put_batch(source.batch(step)) for source in self.others]
+
+
+class FromData(Stage):
+  """Learns from what is recorded: demonstrations, text, pairs, labels."""
 
   def build(self):
+    c = self.config
+    self.source = Recorded(
+      self.algorithm.source, self.stream, self.session.tokenizer, c.max_prompt, c.max_new
+    )
     self._step = self.placement.compile(
       lambda state, batch, rng: self.learn(state, batch, learning_rng(rng, state.step)),
       'sbr',
@@ -120,15 +136,11 @@ class Imitation(Stage):
 
   def rehearse(self):
     super().rehearse()
-    self.demonstrations(0)
-
-  def demonstrations(self, step):
-    length = self.config.max_prompt + self.config.max_new
-    return self.stream.demonstrations(self.session.tokenizer, step, length)
+    self.source.batch(0)
 
   def advance(self, state, step):
     with self.session.clock('data'):
-      batch = self.demonstrations(step)
+      batch = self.source.batch(step)
       tokens = int(batch.target.sum())
       batch = self.placement.put_batch(batch)
     with self.session.clock('update'):
@@ -137,95 +149,76 @@ class Imitation(Stage):
 
 
 class Fused(Stage):
-  """Reinforcement with a verifier in JAX: one compiled program per iteration."""
+  """Reinforcement with a verifier in JAX or a reward model: one compiled program per iteration."""
 
   def build(self):
-    axis = self.placement.axis
-    self._step = self.placement.compile(
-      make_rl_step(self.rollout(), self.task.jit_reward, self.learn, axis, self.task.jit_metrics),
-      'sbrr',
-      donate=True,
-    )
+    join = against if self.algorithm.source == 'self_play' else beside
+    kinds = 'sbrr' + 'b' * len(self.others)
+    step = make_rl_step(self._collect(), self.learn, join)
+    self._step = self.placement.compile(step, kinds, donate=True)
+
+  def _collect(self) -> Collect:
+    c, a, total = self.config, self.algorithm, make_total(self.placement.axis)
+    if a.source == 'turns':
+      return in_turns(self.rollout(1), self._environment(), c.group, total)
+    judge = self._judge(total)
+    collect = make_collect(self.rollout(), judge, total)
+    if 'baseline' in a.needs:
+      collect = with_baseline(collect, self.rollout(1), judge)
+    return refilled(collect, a.refill, total) if a.refill else collect
+
+  def _environment(self):
+    if self.task.environment is None:
+      raise ConfigError(
+        f'task {self.config.task!r} has no environment: '
+        f'preset {self.config.algorithm.preset!r} needs a task in several turns'
+      )
+    return self.task.environment
+
+  def _judge(self, total) -> Judge:
+    c, task = self.config, self.task
+    extract = task.jit_answer if 'answer' in self.algorithm.needs else None
+    if 'answer' in self.algorithm.needs and extract is None:
+      raise ConfigError(
+        f'task {c.task!r} does not say what an answer is (jit_answer), which '
+        f'{self.algorithm.parts["reward"]!r} votes on: use another reward'
+      )
+    own: Any = None
+    if task.jit_reward:
+      own = in_graph(task.jit_reward, task.jit_metrics, extract, total=total)
+    if c.reward_model:
+      return by_model(self.session.policies[c.reward_model].judge, own)
+    return own
+
+  def _prompts(self, step):
+    """Those of an iteration; with refilling, [B,rounds,...]: what each round would ask."""
+    rounds = self.algorithm.refill or 1
+    batches = [
+      self.stream.prompts(self.session.tokenizer, step * rounds + i, self.config.max_prompt)[0]
+      for i in range(rounds)
+    ]
+    if not self.algorithm.refill:
+      return batches[0]
+    return jax.tree.map(lambda *x: np.stack(x, 1), *batches)
 
   def advance(self, state, step):
     with self.session.clock('data'):
-      prompts, _ = self.stream.prompts(self.session.tokenizer, step, self.config.max_prompt)
-      prompts = self.placement.put_batch(prompts)
+      prompts = self.placement.put_batch(self._prompts(step))
+      others = self.other_batches(step)
     with self.session.clock('rl_step'):
-      state, metrics = self._step(state, prompts, self.options, self.rng)
+      state, metrics = self._step(state, prompts, self.options, self.rng, *others)
       return state, self.placement.scalars(metrics)
-
-
-class Split(Stage):
-  """Reinforcement with a verifier in Python: sample | score in worker processes | learn.
-
-  Up to `staleness` iterations are sampled ahead of learning, and scored while the devices go on.
-  """
-
-  def __init__(self, config, index, session, task, scorer):
-    self.scorer = scorer
-    super().__init__(config, index, session, task)
-
-  def build(self):
-    total, rollout = make_total(self.placement.axis), self.rollout()
-    self._queue = collections.deque()
-    self._sampled = 0
-
-    def sample(state, prompts, options, rng):
-      return rollout(state.params, prompts, options, rng, state.step)
-
-    def learn(state, experience, rewards, options, rng):
-      experience = reward_last(experience, rewards)
-      facts = describe(experience, options.stop, total)
-      facts['rollout/staleness'] = (state.step - experience.version).max().astype(jnp.float32)
-      state, learned = self.learn(state, experience, learning_rng(rng, state.step))
-      return state, facts | learned
-
-    self._sample = self.placement.compile(sample, 'sbrr')
-    self._learn = self.placement.compile(learn, 'sbbrr', donate=True)
-
-  def advance(self, state, step):
-    c, clock = self.config, self.session.clock
-    with clock('rollout'):
-      while self._sampled <= min(step + c.staleness, c.steps - 1):
-        prompts, examples = self.stream.prompts(self.session.tokenizer, self._sampled, c.max_prompt)
-        experience = self._sample(state, self.placement.put_batch(prompts), self.options, self.rng)
-        self._queue.append([experience, examples, None])
-        self._sampled += 1
-      experience, examples, future = self._queue.popleft()
-      future = future or self._submit(experience, examples)
-    with clock('reward'):
-      rewards = future.result()
-    with clock('update'):
-      state, metrics = self._learn(
-        state, experience, self.placement.put_batch(rewards), self.options, self.rng
-      )
-      metrics = self.placement.scalars(metrics)
-    with clock('rollout'):
-      for entry in self._queue:
-        entry[2] = entry[2] or self._submit(*entry[:2])
-    return state, metrics
-
-  def _submit(self, experience, examples):
-    texts = completions(self.session.tokenizer, self.placement.rows(experience))
-    return self.scorer.submit(texts, [e for e in examples for _ in range(self.config.group)])
-
-  def pending(self):
-    return tuple(self.placement.rows(entry[0]) for entry in self._queue)
-
-  def restore(self, step, pending):
-    self._sampled = step + len(pending)
-    for i, experience in enumerate(pending):
-      batch = self.placement.put_batch(experience)
-      examples = self.stream.examples(step + i)
-      self._queue.append([batch, examples, self._submit(batch, examples)])
 
 
 def check_sizes(config, shards: int) -> None:
   """Raises ConfigError, before anything is compiled, where a batch cannot be cut as asked."""
   parts = shards * config.minibatches * config.microbatches
-  if config.prompts % parts:
-    raise ConfigError(
-      f'prompts={config.prompts} must be a multiple of {parts}: {shards} shards x minibatches='
-      f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
-    )
+  wanted = dict(prompts=config.prompts)
+  if config.demonstrations.prompts:
+    wanted['demonstrations.prompts'] = config.demonstrations.prompts
+  for name, count in wanted.items():
+    if count % parts:
+      raise ConfigError(
+        f'{name}={count} must be a multiple of {parts}: {shards} shards x minibatches='
+        f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
+      )

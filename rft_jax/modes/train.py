@@ -9,8 +9,10 @@ import re
 import time
 from typing import Any
 
+import jax
+
 from rft_jax.config import RESUMABLE
-from rft_jax.evaluators import accuracy
+from rft_jax.evaluators import make_evaluate
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.infra.curve import draw, read
 from rft_jax.infra.metrics import Metrics
@@ -18,7 +20,8 @@ from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import open_workdir
 from rft_jax.modes.report import table
 from rft_jax.modes.session import Session, checkpoint_directory, open_session
-from rft_jax.modes.stage import Stage, make_stage
+from rft_jax.modes.split import make_stage
+from rft_jax.modes.stage import Stage
 from rft_jax.registry import ConfigError, UserError
 
 SHOWN = {
@@ -64,8 +67,9 @@ def rehearse(session: Session) -> None:
   s = session
   for index, name in enumerate(s.config.stages):
     stage = s.config[name]
-    make_stage(stage, index, s, s.tasks[name], None).rehearse()
-    accuracy.make(s.policy, s.tasks[name], s.tokenizer, s.placement, stage, None)
+    rehearsed = make_stage(stage, index, s, s.tasks[name], None)
+    rehearsed.rehearse()
+    make_evaluate(rehearsed, None)
 
 
 class Training:
@@ -86,21 +90,24 @@ class Training:
     self.place = copy.deepcopy(place)
 
   def run(self) -> dict:
-    params = self.session.params()
+    self.models = {'policy': self.session.params()}
+    if self.place['stage']:
+      self.models = self._restored_models()
     for index, name in enumerate(self.config.stages):
       if index < self.place['stage']:
         continue
       with self.session.scoring(name) as scorer:
-        params = self._stage(index, name, params, scorer)
+        self.models[self.config[name].model] = self._stage(index, name, scorer)
     return self._finish()
 
-  def _stage(self, index, name, params, scorer):
+  def _stage(self, index, name, scorer):
     s, config, last = self.session, self.config[name], index == len(self.config.stages) - 1
     stage = make_stage(config, index, s, s.tasks[name], scorer)
-    evaluate = accuracy.make(
-      s.policy, s.tasks[name], s.tokenizer, s.placement, config, scorer, seed=s.config.seed
-    )
-    state = s.placement.put_state(stage.state(params, self.place['total']))
+    evaluate = make_evaluate(stage, scorer)
+    params = self.models.get(config.model)
+    if params is None:
+      params = s.params(config.model, base=self.models['policy'])
+    state = s.placement.put_state(stage.state(params, self.place['total'], self.models))
     if index == self.place['stage'] and self.place['step']:
       state = self._restore(stage, state)
     else:
@@ -159,14 +166,29 @@ class Training:
     if when:
       self.place['facts'] |= {f'{k}/{when}': known(v) for k, v in report.metrics.items()}
       self.place['facts'][f'samples/{when}'] = shown
-    self.shown = {'accuracy': report.metrics['eval/accuracy']}
+    seen = {k.removeprefix('eval/'): v for k, v in report.metrics.items()}
+    self.shown = {k: seen[k] for k in ('accuracy', 'loss') if k in seen}
     return report.metrics
 
   def _save(self, stage, state, report):
     arrays = {'state': self.session.placement.get_state(state)}
+    if others := {k: v for k, v in self.models.items() if k != stage.config.model}:
+      arrays['models'] = others
     if pending := stage.pending():
       arrays['pending'] = pending
     self.saved.save(self.place['total'], arrays, self.place | dict(pending=len(pending)), report)
+
+  def _restored_models(self) -> dict[str, Any]:
+    """Models of earlier stages, and what the present one begins with where it had none."""
+    s, names = self.session, self.config.stages
+    index = self.place['stage']
+    own = self.config[names[index]].model
+    before = {'policy', *(self.config[name].model for name in names[:index])}
+    others = {k: jax.eval_shape(s.params, k) for k in sorted(before - {own})}
+    models = {'policy': self.models['policy']}
+    if others:
+      models |= self.saved.restore(self.place['total'], {'models': others})[1]['models']
+    return models
 
   def _restore(self, stage: Stage, state):
     """The state and what was sampled ahead, as they were when the checkpoint was written."""

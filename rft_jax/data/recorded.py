@@ -1,0 +1,52 @@
+"""Batches of recorded data, by kind, each a pure function of the step."""
+
+from typing import Any
+
+import numpy as np
+
+from rft_jax.data.packing import Packed
+from rft_jax.data.stream import Stream
+from rft_jax.data.text import answers, demonstrations, shorten
+from rft_jax.registry import ConfigError
+from rft_jax.types import Example, Experience
+
+
+class Recorded:
+  """batch(step) -> Experience, numpy arrays.
+
+  kind: 'demonstrations', prompt and response from column 0 on; 'answers', the same with prompts in
+  the first `max_prompt` columns; 'pairs' of a better and a worse response, rewarded 1 and 0;
+  'labels', single responses, every other one the worse; 'text', packed, with no prompt.
+  """
+
+  def __init__(self, kind: str, stream: Stream, tokenizer: Any, max_prompt: int, max_new: int):
+    self.kind, self.stream, self.tokenizer = kind, stream, tokenizer
+    self.max_prompt, self.max_new = max_prompt, max_new
+    if kind == 'text':
+      self.packed = Packed(stream, tokenizer, max_prompt + max_new)
+
+  def batch(self, step: int) -> Experience:
+    if self.kind == 'text':
+      return self.packed.batch(step)
+    examples = self.stream.examples(step)
+    if self.kind == 'demonstrations':
+      return demonstrations(self.tokenizer, examples, self.max_prompt + self.max_new)
+    rows, group = self._rows(examples, self.stream.numbers(step))
+    return answers(self.tokenizer, rows, self.max_prompt, self.max_new, group)
+
+  def _rows(self, examples: list[Example], numbers: np.ndarray):
+    if self.kind == 'answers':
+      return [(e.prompt, e.response, 1.0) for e in examples], 1
+    for e in examples:
+      if not e.rejected:
+        raise ConfigError(
+          f'the example {shorten(e.prompt)!r} has no rejected response: learning from '
+          'preferences needs a task or a data set with pairs'
+        )
+    if self.kind == 'pairs':
+      both = [((e.prompt, e.response, 1.0), (e.prompt, e.rejected, 0.0)) for e in examples]
+      return [row for pair in both for row in pair], 2
+    return [
+      (e.prompt, e.rejected, 0.0) if number % 2 else (e.prompt, e.response, 1.0)
+      for e, number in zip(examples, numbers, strict=True)
+    ], 1

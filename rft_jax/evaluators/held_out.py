@@ -1,0 +1,38 @@
+"""Held-out loss: what training minimises, on recorded data that it never sees."""
+
+import jax
+
+from rft_jax.data.recorded import Recorded
+from rft_jax.data.stream import Stream
+from rft_jax.evaluators.report import Report, batch_size
+from rft_jax.steps import make_total
+
+
+def make(stage):
+  """evaluate(state) -> Report of the stage's objective on test data: 'eval/loss', and its metrics,
+  such as 'eval/nll'; 'eval/accuracy' is that of preferences."""
+  c, session = stage.config, stage.session
+  wanted, batch = batch_size(stage)
+  stream = Stream(stage.task, 'test', batch, session.config.seed)
+  kind = stage.algorithm.source
+  source = Recorded(kind, stream, session.tokenizer, c.max_prompt, c.max_new)
+  total, objective = make_total(stage.placement.axis), stage.objective
+  rng = jax.random.key(0)
+
+  def run(state, experience):
+    prepared = objective.prepare(state, experience, total)
+    weighed = objective.weigh(state, prepared, total, rng)
+    value, metrics = objective.loss(state.params, state, weighed, rng)
+    return jax.tree.map(total, metrics | {'loss/loss': value})
+
+  compiled = stage.placement.compile(run, 'sb')
+
+  def evaluate(state):
+    parts = [
+      stage.placement.scalars(compiled(state, stage.placement.put_batch(source.batch(i))))
+      for i in range(wanted // batch)
+    ]
+    means = {k: sum(p[k] for p in parts) / len(parts) for k in parts[0]}
+    return Report({f'eval/{k.split("/")[-1]}': v for k, v in means.items()}, [])
+
+  return evaluate

@@ -1,0 +1,25 @@
+"""What an evaluation says."""
+
+from typing import NamedTuple
+
+from rft_jax.registry import ConfigError
+
+
+class Report(NamedTuple):
+  """metrics: 'eval/accuracy' etc.; samples: prompt, completion and reward of every problem, always
+  the same ones."""
+
+  metrics: dict[str, float]
+  samples: list[dict]
+
+
+def batch_size(stage) -> tuple[int, int]:
+  """Held-out problems in all, and at once: the largest batch no larger than a training one that
+  divides them, for any device."""
+  c, shards = stage.config, stage.placement.shards
+  available = stage.task.size('test')
+  wanted = min(c.evaluate.prompts, available or c.evaluate.prompts)
+  for size in range(min(c.prompts * c.group, wanted), 0, -1):
+    if wanted % size == 0 and size % shards == 0:
+      return wanted, size
+  raise ConfigError(f'evaluate.prompts={wanted} must be a multiple of the {shards} data shards')
