@@ -71,6 +71,8 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
       minibatches=1,
       microbatches=1,
       stop='',  # end early once e.g. 'eval/accuracy >= 0.8'
+      guard=('preset',),  # what must hold: 'rollout/length >= 0.3 * before'; () = nothing
+      collapse='stop',  # stop with the reason | restore the last checkpoint, once that fails
       algorithm=dict(  # '' = the preset's, 'none' = without
         preset=preset,
         source='',
@@ -96,7 +98,7 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
         weight_decay=0.0,
         clip=1.0,
       ),
-      evaluate=dict(every=0, prompts=256, temperature=0.0),
+      evaluate=dict(every=0, prompts=256, temperature=0.0, nll=False),  # nll: of demonstrations
     )
   )  # every=0: before and after
   config.update(settings)

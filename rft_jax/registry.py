@@ -30,7 +30,8 @@ class ConfigError(UserError, ValueError):
 def nearest(word: str, known: Iterable[str]) -> str:
   """The end of an error message: what was probably meant, and what there is."""
   known = sorted(known)
-  close = difflib.get_close_matches(word, known, 1, 0.5)
+  shortened = [k for k in known if word and (word.startswith(k) or k.startswith(word))]
+  close = shortened or difflib.get_close_matches(word, known, 1, 0.5)
   return (f'did you mean {close[0]!r}? ' if close else '') + 'Known: ' + ', '.join(known)
 
 

@@ -85,6 +85,7 @@ def make_learn(
   def learn(state, experience, rng):
     batch = objective.prepare(state, experience, total)
     sequences = total(jnp.ones(len(_parts(experience)[0].tokens)))
+    watched = {k: total(x) / sequences for k, x in _parts(batch)[0].watched.items()}
     if epochs * minibatches == 1:
       state, metrics = update(state, batch, rng)
     else:
@@ -94,7 +95,7 @@ def make_learn(
       state, metrics = jax.lax.scan(one, state, (order, rngs))
       metrics = jax.tree.map(lambda x: x.mean(0), metrics)
     state = objective.adapt(state.replace(step=state.step + 1), metrics, sequences)
-    return state, metrics | {f'tuned/{name}': x for name, x in state.tuned.items()}
+    return state, metrics | watched | {f'tuned/{name}': x for name, x in state.tuned.items()}
 
   return learn
 

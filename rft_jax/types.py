@@ -121,11 +121,12 @@ class Targets(struct.PyTreeNode):
 
 class Batch(struct.PyTreeNode):
   """What a loss sees: facts, what was derived from them, and, per term of the loss, each entry's
-  share of the mean."""
+  share of the mean. watched: f32[N] by name, whose means over the rows are reported."""
 
   experience: Experience
   targets: Targets
   weights: dict[str, Array] = struct.field(default_factory=dict)
+  watched: dict[str, Array] = struct.field(default_factory=dict)
 
 
 class TrainState(struct.PyTreeNode):

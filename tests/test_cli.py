@@ -19,7 +19,7 @@ WRONG = {
   'kind': ('rl.steps=many', 'rl.steps=many.*another kind of value'),
   'option': ('rl.algorithm.advantage=grpo(epsilon=1)', "'epsilon': did you mean 'eps'"),
   'kind of option': ("rl.algorithm.advantage=grpo(eps='x')", "eps='x' must be of the kind"),
-  'piece': ('rl.algorithm.kl=k4', "unknown .*'k4'.*Known: k1, k2, k3"),
+  'piece': ('rl.algorithm.kl=k4', "unknown .*'k4'.*Known: abs, k1, k2, k3"),
   'form': ('rl.algorithm.kl=k3(0.1)', r'k3\(0.1\).*name\(option=literal'),
   'preset': ('rl.algorithm.preset=grop', "'grop': did you mean 'grpo'"),
   'task': ('rl.task=cup', "unknown task 'cup': did you mean 'cups'.*with a dot"),

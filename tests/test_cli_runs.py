@@ -82,8 +82,8 @@ def test_a_loss_that_is_no_number_names_the_step_and_spares_the_checkpoints(prog
     '(loss/total|update/grad_norm) is (nan|inf) at step 2 .*: lower warmup.optimizer.lr',
     program.refuses(*arguments),
   )
-  status, text, _ = program(*arguments, '--config.mode=evaluate')
-  assert status == 0 and text.startswith('step 1')
+  status, text, errors = program(*arguments, '--config.mode=evaluate')
+  assert status == 0 and text.startswith('step 1'), errors
 
 
 def test_a_task_of_ones_own_trains_by_the_name_of_its_module(program, tmp_path):

@@ -1,4 +1,4 @@
-"""What holds for every piece of every family, read from the registry: whoever adds one is tested."""
+"""What holds for every piece of every family, read from the registry: new ones are tested too."""
 
 import jax
 import jax.numpy as jnp

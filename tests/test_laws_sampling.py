@@ -13,7 +13,7 @@ import tiny
 from rft_jax.infra.parallel import Mesh, Pmap
 from rft_jax.models import transformer
 from rft_jax.sampling import make_rollout
-from rft_jax.steps import make_learn, make_rl_step
+from rft_jax.steps import make_learn
 
 DEEP = dataclasses.replace(tiny.CONFIG, num_hidden_layers=3, num_attention_heads=4)
 
@@ -183,11 +183,7 @@ def test_nothing_compiles_once_sampling_is_warm():
 def test_nothing_compiles_once_the_rl_step_is_warm():
   it, place = tiny.standard('grpo'), tiny.alone()
   learn = make_learn(it.objective, it.tx)
-  step = place.compile(
-    make_rl_step(make_rollout(it.policy.decoder, tiny.GROUP, tiny.NEW), tiny.reward, learn),
-    'sbrr',
-    donate=True,
-  )
+  step = place.compile(tiny.rl_step(it.policy, learn), 'sbrr', donate=True)
   calls = [
     (tiny.options(**r), tiny.prompts(seed=i), jax.random.key(i))
     for i, r in enumerate([{}, *REQUESTS])

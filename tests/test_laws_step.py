@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from rft_jax.collecting import describe, in_graph, make_collect, rewarded
+from rft_jax.collecting import describe, rewarded
 from rft_jax.infra.parallel import Mesh, Pmap
 from rft_jax.sampling import make_rollout
-from rft_jax.steps import learning_rng, make_learn, make_rl_step, make_total
+from rft_jax.steps import learning_rng, make_learn, make_total
 
 PLACES = dict(
   one=tiny.alone,
@@ -45,10 +45,8 @@ def learner(place, preset):
 @functools.cache
 def fused(where, preset):
   place = PLACES[where]()
-  rollout = make_rollout(tiny.standard(preset).policy.decoder, tiny.GROUP, tiny.NEW)
-  total = make_total(place.axis)
-  collect = make_collect(rollout, in_graph(tiny.reward, total=total), total)
-  rl_step = place.compile(make_rl_step(collect, learner(place, preset)), 'sbrr', donate=True)
+  step = tiny.rl_step(tiny.standard(preset).policy, learner(place, preset), place.axis)
+  rl_step = place.compile(step, 'sbrr', donate=True)
 
   def step(state, prompts):
     state, metrics = rl_step(state, place.put_batch(prompts), tiny.options(), tiny.RNG)
@@ -142,6 +140,8 @@ def widened(e, left, right):
   """More columns of padding, filled with arbitrary ids."""
 
   def pad(x, fill=0):
+    if x.ndim == 1:
+      return x
     return np.pad(x, ((0, 0), (left, right)), constant_values=fill)
 
   wide = jax.tree.map(pad, e)

@@ -12,7 +12,7 @@ PACKAGE = ROOT / 'rft_jax'
 LAYERS = (
   {'types', 'registry'},
   {'algorithms', 'models'},
-  {'sampling'},
+  {'sampling', 'collecting'},
   {'objectives'},
   {'steps'},
   {'infra', 'data', 'config'},

@@ -14,9 +14,7 @@ import pytest
 import tiny
 
 from rft_jax.algorithms.families import FAMILIES
-from rft_jax.collecting import in_graph, make_collect
-from rft_jax.sampling import make_rollout
-from rft_jax.steps import make_learn, make_rl_step, make_total
+from rft_jax.steps import make_learn, make_total
 from rft_jax.types import Experience, Prompts, Targets
 
 CONSTANT, TOKEN, LENGTH = 0, 1, 2
@@ -34,10 +32,7 @@ def reward(tokens, target, answer):
 @functools.cache
 def program(preset):
   run = tiny.setup(preset, optax.adam(0.01), **PIECES.get(preset, {}))
-  rollout = make_rollout(run.policy.decoder, 16, 4)
-  total = make_total(None)
-  collect = make_collect(rollout, in_graph(reward, total=total), total)
-  step = make_rl_step(collect, make_learn(run.objective, run.tx))
+  step = tiny.rl_step(run.policy, make_learn(run.objective, run.tx), None, reward, 16, 4)
   return run, jax.jit(step, donate_argnums=0)
 
 

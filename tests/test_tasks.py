@@ -95,13 +95,14 @@ def test_cups_examples_are_a_pure_function_of_split_and_index(tokenizer):
 def test_cups_demonstrations_follow_the_ball(tokenizer):
   task = cups.make(tokenizer, think=0.5)
   for i in range(100):
-    prompt, answer, response = task.example('train', i)
+    prompt, answer, response, rejected = task.example('train', i)
     ball, path = prompt[0], []
     for a, b in re.findall('(.)(.)', prompt[2:-1]):
       ball = {a: b, b: a}.get(ball, ball)
       path.append(ball)
     assert response in (ball, f'<{",".join(path)}>{ball}')
     assert encode(tokenizer, ball) == [answer]
+    assert rejected[:-1] == response[:-1] and rejected[-1] != ball
 
 
 @pytest.mark.parametrize('think', [0.0, 0.25, 1.0])

@@ -14,12 +14,13 @@ import numpy as np
 import optax
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
-from rft_jax.collecting import rewarded
+from rft_jax.collecting import in_graph, make_collect, rewarded
 from rft_jax.infra.parallel import Mesh
 from rft_jax.models.policy import Policy, make_policy
 from rft_jax.models.transformer import ModelConfig
 from rft_jax.objectives import make_objective
 from rft_jax.sampling import make_rollout, sampling
+from rft_jax.steps import make_rl_step, make_total
 from rft_jax.types import Objective, Prompts, TrainState
 
 VOCAB, STOP, NEVER, GROUP, NEW = 16, 0, 99, 4, 5
@@ -103,6 +104,13 @@ def experience(run: Setup, batch: Prompts):
   answer = np.repeat(batch.answer, e.group)
   rewards = reward(e.tokens[:, e.prefix :], e.target[:, e.prefix :], answer)
   return jax.device_get(rewarded(e, rewards))
+
+
+def rl_step(policy: Policy, learn, axis: str | None = None, judge=reward, group=GROUP, new=NEW):
+  """rl_step(state, prompts, options, rng) with a verifier in JAX."""
+  total = make_total(axis)
+  rollout = make_rollout(policy.decoder, group, new)
+  return make_rl_step(make_collect(rollout, in_graph(judge, total=total), total), learn)
 
 
 def alone():

@@ -16,13 +16,14 @@ GOALS = 'policy_loss', 'distill', 'preference', 'ranking'
 
 class Algorithm(NamedTuple):
   """parts: one string per family ('' = none); nll: weight of imitating what a pair prefers; refill:
-  rounds of sampling to replace groups of equal rewards, 0 = none are replaced; needs: what the
-  pieces need between them."""
+  rounds of sampling to replace groups of equal rewards, 0 = none are replaced; guard: rules that
+  must hold, else the run has collapsed; needs: what the pieces need between them."""
 
   source: str
   parts: dict[str, str]
   nll: float
   refill: int
+  guard: tuple[str, ...]
   needs: frozenset[str]
 
   def piece(self, family: str) -> Any:
@@ -44,20 +45,21 @@ def resolve(preset: str, compat: str = '', **overrides: Any) -> Algorithm:
     raise ConfigError(f'unknown preset {preset!r}: {nearest(preset, PRESETS)}')
   if compat and compat not in COMPAT:
     raise ConfigError(f'unknown compat {compat!r}: {nearest(compat, COMPAT)}')
-  parts: dict[str, Any] = dict(source='samples', nll=0.0, refill=0) | dict.fromkeys(FAMILIES, '')
+  parts: dict[str, Any] = dict(source='samples', nll=0.0, refill=0, guard=())
+  parts |= dict.fromkeys(FAMILIES, '')
   parts |= PRESETS[preset]
   for name, value in overrides.items():
     if name not in parts:
       raise ConfigError(f'an algorithm has no part {name!r}: {nearest(name, parts)}')
     parts |= {} if value is None else {name: value}
-  source, nll, refill = (parts.pop(name) for name in ('source', 'nll', 'refill'))
+  source, nll, refill, guard = (parts.pop(name) for name in ('source', 'nll', 'refill', 'guard'))
   if source not in SOURCES:
     raise ConfigError(f'source={source!r} must be one of {", ".join(SOURCES)}')
   for family, spec in parts.items():
     if spec:
       parts[family] = _with_defaults(spec, COMPAT.get(compat, {}).get(family, {}))
       FAMILIES[family].lookup(parts[family])
-  algorithm = Algorithm(source, parts, nll, refill, _needs(parts))
+  algorithm = Algorithm(source, parts, nll, refill, tuple(guard), _needs(parts))
   _check(preset, algorithm)
   return algorithm
 
@@ -100,9 +102,7 @@ def _check(preset: str, algorithm: Algorithm) -> None:
   if parts['policy_loss'] and of('policy_loss') not in IMITATION.members:
     if not parts['advantage']:
       known = nearest('', FAMILIES['advantage'].members)
-      refuse(
-        f'policy_loss {parts["policy_loss"]!r} weighs tokens by an advantage: set one. {known}'
-      )
+      refuse(f'policy_loss {parts["policy_loss"]!r} reads an advantage: set one. {known}')
     if not algorithm.samples:
       refuse(
         f'policy_loss {parts["policy_loss"]!r} learns from rewards of samples: source={source!r} '

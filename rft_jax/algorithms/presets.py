@@ -3,14 +3,19 @@
 `source` is what an iteration learns from: 'samples' of the policy, 'demonstrations', 'text',
 'pairs' of a better and a worse answer, 'labels' (answers judged good or bad), 'turns' (samples in
 dialogue with an environment), or 'self_play' (demonstrations paired with own samples). `refill`:
-rounds of sampling to replace groups of equal rewards. `nll`: weight of imitating what a pair
-prefers.
+rounds of sampling to replace groups of equal rewards. `guard`: what must hold, else a run has
+collapsed. `nll`: weight of imitating what a pair prefers.
 """
 
 _PPO = dict(policy_loss='ppo_clip', aggregator='token_mean')
 _GRPO = dict(advantage='grpo', kl='k3', **_PPO)
 _REC = dict(advantage='rec', aggregator='token_mean')
 _PAIRS = dict(source='pairs')
+_GUARD = (
+  'rollout/length >= 0.3 * before',
+  'rollout/length <= 3 * before',
+  'eval/reward >= 0.7 * before',
+)
 _DPO = dict(_PAIRS, preference='sigmoid')
 
 REINFORCEMENT = dict(
@@ -88,17 +93,18 @@ SUPERVISED = dict(
   cpt=dict(source='text', policy_loss='nll', aggregator='token_mean'),
 )
 UNSUPERVISED = dict(
-  ttrl=dict(_GRPO, reward='majority'),
-  self_certainty=dict(_GRPO, reward='self_certainty'),
-  rent=dict(_GRPO, reward='certainty'),
+  ttrl=dict(_GRPO, guard=_GUARD, reward='majority'),
+  self_certainty=dict(_GRPO, guard=_GUARD, reward='self_certainty'),
+  rent=dict(_GRPO, guard=_GUARD, reward='certainty'),
   em_rl=dict(
     advantage='rloo',
     policy_loss='policy_gradient',
     aggregator='seq_mean_token_sum',
     kl='k2',
     reward='certainty(mean=False)',
+    guard=_GUARD,
   ),
-  em_ft=dict(policy_loss='entropy_minimisation', aggregator='token_mean', kl='k2'),
+  em_ft=dict(policy_loss='entropy_minimisation', aggregator='token_mean', kl='k2', guard=_GUARD),
 )
 DISTILLATION = dict(
   on_policy_distill=dict(_PPO, advantage='on_policy_distill'),

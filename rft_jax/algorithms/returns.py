@@ -103,12 +103,14 @@ def vapo(
   *,
   gamma: float = 1.0,
   alpha: float = 0.05,
+  low: float = 0.9,
   whiten_advantages: bool = True,
 ) -> Pair:
-  """GAE with lam = 1 - 1 / (alpha n) for an answer of n tokens, at least 0; returns with lam = 1.
-  Source: arXiv:2504.05118, sec. 4.1."""
+  """GAE with lam = 1 - 1 / (alpha n) for an answer of n tokens, returns with lam = 1. Source:
+  arXiv:2504.05118, sec. 4.1. lam is at least `low`: the formula is for long answers, and of a short
+  one (20 tokens) would leave nothing."""
   mask = experience.target
-  lam = jnp.clip(1 - 1 / (alpha * jnp.maximum(mask.sum(1), 1)), 0, 1)
+  lam = jnp.maximum(1 - 1 / (alpha * jnp.maximum(mask.sum(1), 1)), low)
   advantages = _gae(experience, targets.values, mask, gamma, lam)
   if whiten_advantages:
     advantages = whiten(advantages, mask, total)

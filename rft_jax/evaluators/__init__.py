@@ -1,16 +1,39 @@
-"""Evaluators: one file each, `make(stage, scorer) -> evaluate(state) -> Report`."""
+"""Evaluators: one file each, `make(stage, ...) -> evaluate(state) -> Report`."""
 
+from collections.abc import Callable
+
+from rft_jax.algorithms.algorithm import resolve
 from rft_jax.evaluators import accuracy, episodes, held_out
+from rft_jax.evaluators.report import Report
+from rft_jax.objectives import make_objective
+from rft_jax.types import PyTree
 
 
-def make_evaluate(stage, scorer):
+def make_evaluate(stage, scorer) -> Callable[[PyTree], Report]:
   """What suits a stage: answers to held-out problems where they can be verified, in one turn or in
-  several, else the loss on held-out data. scorer: worker processes of a verifier in Python."""
+  several, else the loss on held-out data; with evaluate.nll also how likely demonstrations are.
+  scorer: worker processes of a verifier in Python."""
+  first = _main(stage, scorer)
+  if not stage.config.evaluate.nll:
+    return first
+  objective = make_objective(stage.policy, resolve('sft'))
+  likelihood = held_out.make(stage, objective, 'demonstrations')
+
+  def evaluate(state):
+    report = first(state)
+    return report._replace(
+      metrics=report.metrics | {'eval/nll': likelihood(state).metrics['eval/nll']}
+    )
+
+  return evaluate
+
+
+def _main(stage, scorer):
   task = stage.task
   if stage.algorithm.parts['ranking']:
-    return held_out.make(stage)
+    return held_out.make(stage, stage.objective, stage.algorithm.source)
   if task.environment:
     return episodes.make(stage)
   if task.jit_reward or task.reward:
     return accuracy.make(stage, scorer)
-  return held_out.make(stage)
+  return held_out.make(stage, stage.objective, stage.algorithm.source)

@@ -6,17 +6,17 @@ from rft_jax.data.recorded import Recorded
 from rft_jax.data.stream import Stream
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.steps import make_total
+from rft_jax.types import Objective
 
 
-def make(stage):
-  """evaluate(state) -> Report of the stage's objective on test data: 'eval/loss', and its metrics,
-  such as 'eval/nll'; 'eval/accuracy' is that of preferences."""
+def make(stage, objective: Objective, kind: str):
+  """evaluate(state) -> Report of an objective on test data of a kind of `data.recorded`:
+  'eval/loss', and its metrics, such as 'eval/nll'; 'eval/accuracy' is that of preferences."""
   c, session = stage.config, stage.session
   wanted, batch = batch_size(stage)
   stream = Stream(stage.task, 'test', batch, session.config.seed)
-  kind = stage.algorithm.source
   source = Recorded(kind, stream, session.tokenizer, c.max_prompt, c.max_new)
-  total, objective = make_total(stage.placement.axis), stage.objective
+  total = make_total(stage.placement.axis)
   rng = jax.random.key(0)
 
   def run(state, experience):

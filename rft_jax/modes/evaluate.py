@@ -24,7 +24,7 @@ def run(config, workdir: str, started: float) -> dict:
     step, _, place = saved.restore(saved.best(), {})
     index = place['stage']
     name = config.stages[index]
-    models = {k: jax.eval_shape(session.params, k) for k in session.policies}
+    models = {k: session.shapes(k) for k in session.policies}
     with session.scoring(name) as scorer:
       stage = make_stage(config[name], index, session, session.tasks[name], scorer)
       abstract = jax.eval_shape(stage.state, models[config[name].model], 0, models)

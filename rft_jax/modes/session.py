@@ -47,6 +47,10 @@ class Session(NamedTuple):
     trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}
     return fresh | jax.tree.map(jnp.copy, trunk)
 
+  def shapes(self, model: str = 'policy') -> PyTree:
+    """Shapes and dtypes of a model's parameters."""
+    return jax.eval_shape(lambda: self.params(model))
+
 
 def open_session(config) -> Session:
   """Raises ConfigError for whatever of the config cannot work, before anything is compiled or

@@ -85,7 +85,7 @@ class Split(Stage):
         self._refilled(state, step) if self.algorithm.refill else (self._next(state, step))
       )
     with clock('data'):
-      others = self.other_batches(step)
+      others = [self.placement.put_batch(source.batch(step)) for source in self.others]
     with clock('update'):
       scored = self.placement.put_batch(scored)
       state, metrics = self._learn(state, experience, scored, self.rng, *others)

@@ -32,7 +32,13 @@ from rft_jax.types import Experience, PyTree, Task, TrainState
 
 
 class Stage:
-  """advance(state, step) -> (state, metrics): iteration `step` of this stage."""
+  """advance(state, step) -> (state, metrics): iteration `step` of this stage.
+
+  program: the pure function of an iteration, whose arguments are of the `kinds` of infra.parallel.
+  """
+
+  program: Any
+  kinds: str
 
   def __init__(self, config, index: int, session: Session, task: Task):
     self.config, self.session, self.task = config, session, task
@@ -55,11 +61,16 @@ class Stage:
     self.stream = Stream(task, 'train', config.prompts, session.config.seed)
     self.options = sampling([session.tokenizer.eos_token_id], **config.sampling)
     self.others = self._others()
+    self.guard: list[str] = []
+    for rule in config.guard:
+      self.guard += self.algorithm.guard if rule == 'preset' else (rule,)
+    if config.collapse not in ('stop', 'restore'):
+      raise ConfigError(f"collapse={config.collapse!r} must be 'stop' or 'restore'")
     self.build()
 
   def build(self) -> None:
     """Makes the compiled functions that `advance` calls."""
-    raise NotImplementedError
+    self._step = self.placement.compile(self.program, self.kinds, donate=True)
 
   def advance(self, state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
     """Iteration `step` of this stage."""
@@ -72,14 +83,14 @@ class Stage:
       source.batch(0)
 
   def state(self, params: PyTree, step: int, models: dict[str, PyTree] | None = None) -> TrainState:
-    """The stage's first state; a reference is a copy, since the state is donated."""
+    """The stage's first state; what is frozen is a copy, since the state is donated."""
     c, models = self.config, models or {}
     frozen = {}
     if 'ref_logp' in self.algorithm.needs:
       frozen['ref'] = jax.tree.map(jnp.copy, reference_of(params))
     for role, model in (('teacher', c.teacher), ('reward', c.reward_model)):
       if model:
-        frozen[role] = models[model]
+        frozen[role] = jax.tree.map(jnp.copy, models[model])
     tuned = {name: jnp.float32(x) for name, x in self.objective.tuned.items()}
     return TrainState(jnp.int32(step), params, self.tx.init(params), frozen, tuned)
 
@@ -116,23 +127,26 @@ class Stage:
     kind = 'demonstrations' if algorithm.parts['mix'] else 'answers'
     return [Recorded(kind, stream, self.session.tokenizer, c.max_prompt, c.max_new)]
 
-  def other_batches(self, step: int) -> list[Experience]:
-    return [self.placement.put_batch(source.batch(step)) for source in self.others]
-
 
 class FromData(Stage):
   """Learns from what is recorded: demonstrations, text, pairs, labels."""
+
+  kinds = 'sbr'
 
   def build(self):
     c = self.config
     self.source = Recorded(
       self.algorithm.source, self.stream, self.session.tokenizer, c.max_prompt, c.max_new
     )
-    self._step = self.placement.compile(
-      lambda state, batch, rng: self.learn(state, batch, learning_rng(rng, state.step)),
-      'sbr',
-      donate=True,
-    )
+    super().build()
+
+  def program(self, state, batch, rng):
+    """One iteration: (state, experience, rng) -> (state, metrics)."""
+    return self.learn(state, batch, learning_rng(rng, state.step))
+
+  def inputs(self, step: int) -> tuple[Experience, ...]:
+    """What an iteration learns from, numpy arrays."""
+    return (self.source.batch(step),)
 
   def rehearse(self):
     super().rehearse()
@@ -140,7 +154,7 @@ class FromData(Stage):
 
   def advance(self, state, step):
     with self.session.clock('data'):
-      batch = self.source.batch(step)
+      (batch,) = self.inputs(step)
       tokens = int(batch.target.sum())
       batch = self.placement.put_batch(batch)
     with self.session.clock('update'):
@@ -153,9 +167,13 @@ class Fused(Stage):
 
   def build(self):
     join = against if self.algorithm.source == 'self_play' else beside
-    kinds = 'sbrr' + 'b' * len(self.others)
-    step = make_rl_step(self._collect(), self.learn, join)
-    self._step = self.placement.compile(step, kinds, donate=True)
+    self.program = make_rl_step(self._collect(), self.learn, join)
+    self.kinds = 'sbrr' + 'b' * len(self.others)
+    super().build()
+
+  def inputs(self, step: int) -> tuple[PyTree, ...]:
+    """Prompts, and what else an iteration learns from, numpy arrays."""
+    return self._prompts(step), *(source.batch(step) for source in self.others)
 
   def _collect(self) -> Collect:
     c, a, total = self.config, self.algorithm, make_total(self.placement.axis)
@@ -203,8 +221,7 @@ class Fused(Stage):
 
   def advance(self, state, step):
     with self.session.clock('data'):
-      prompts = self.placement.put_batch(self._prompts(step))
-      others = self.other_batches(step)
+      prompts, *others = map(self.placement.put_batch, self.inputs(step))
     with self.session.clock('rl_step'):
       state, metrics = self._step(state, prompts, self.options, self.rng, *others)
       return state, self.placement.scalars(metrics)

@@ -5,11 +5,9 @@ import contextlib
 import copy
 import math
 import os
-import re
+import sys
 import time
 from typing import Any
-
-import jax
 
 from rft_jax.config import RESUMABLE
 from rft_jax.evaluators import make_evaluate
@@ -19,10 +17,11 @@ from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import open_workdir
 from rft_jax.modes.report import table
+from rft_jax.modes.rules import Collapsed, Guard, satisfied
 from rft_jax.modes.session import Session, checkpoint_directory, open_session
 from rft_jax.modes.split import make_stage
 from rft_jax.modes.stage import Stage
-from rft_jax.registry import ConfigError, UserError
+from rft_jax.registry import UserError
 
 SHOWN = {
   'reward/mean': 'reward',
@@ -30,7 +29,7 @@ SHOWN = {
   'throughput/completion_tokens_per_s': 'tokens/s',
 }
 """What the progress bar shows, besides the accuracy of the last evaluation."""
-BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, facts={})
+BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, before={}, facts={})
 SPEED = 'throughput/completion_tokens_per_s'
 CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
 
@@ -87,7 +86,7 @@ class Training:
     self.session, self.config, self.workdir = session, session.config, workdir
     self.saved, self.metrics, self.started = saved, metrics, started
     self.shown: dict[str, float] = {}
-    self.place = copy.deepcopy(place)
+    self.place: dict[str, Any] = copy.deepcopy(place)
 
   def run(self) -> dict:
     self.models = {'policy': self.session.params()}
@@ -110,25 +109,45 @@ class Training:
     state = s.placement.put_state(stage.state(params, self.place['total'], self.models))
     if index == self.place['stage'] and self.place['step']:
       state = self._restore(stage, state)
+      self.guard = Guard(stage.guard, self.place['before'])
     else:
-      self.place |= dict(stage=index, step=0, stopped=False)
+      self.place |= dict(stage=index, step=0, stopped=False, before={})
+      self.guard = Guard(stage.guard, self.place['before'])
       report = self._evaluate(evaluate, state, name, 'before' if last else '')
       satisfied(config.stop, report)
-    report = None
     with contextlib.closing(Progress(config.steps, self.place['step'], name)) as bar:
       while self.place['step'] < config.steps and not self.place['stopped']:
-        state = self._advance(stage, state, name, bar, last)
-        step, report = self.place['step'], None
-        if step == config.steps or (config.evaluate.every and step % config.evaluate.every == 0):
-          report = self._evaluate(evaluate, state, name, 'after' if last else '')
-          self.place['stopped'] = satisfied(config.stop, report)
-        if (
-          step == config.steps
-          or self.place['stopped']
-          or (self.config.checkpoint.every and step % self.config.checkpoint.every == 0)
-        ):
-          self._save(stage, state, report)
+        try:
+          state = self._iteration(stage, state, evaluate, name, bar, last)
+        except Collapsed as error:
+          state = self._return_to_last(stage, state, index, error)
     return s.placement.get_state(state).params
+
+  def _iteration(self, stage, state, evaluate, name, bar, last):
+    config = stage.config
+    state = self._advance(stage, state, name, bar, last)
+    step, report, every = self.place['step'], None, self.config.checkpoint.every
+    done = step == config.steps
+    if done or (config.evaluate.every and step % config.evaluate.every == 0):
+      report = self._evaluate(evaluate, state, name, 'after' if last else '')
+      self.place['stopped'] = satisfied(config.stop, report)
+    if done or self.place['stopped'] or (every and step % every == 0):
+      self._save(stage, state, report)
+    return state
+
+  def _return_to_last(self, stage, state, index, error):
+    """Ends a collapsed stage with the weights of its last checkpoint, if that is what is wanted."""
+    self.saved.wait()
+    latest = self.saved.latest()
+    if stage.config.collapse != 'restore' or latest is None:
+      raise error
+    place = self.saved.restore(latest, {})[2]
+    if place['stage'] != index:
+      raise error
+    print(f'{error}; back to step {place["step"]}', file=sys.stderr)
+    facts = place['facts'] | {'collapsed': str(error)}
+    self.place = place | dict(stopped=True, facts=facts)
+    return self._restore(stage, state)
 
   def _advance(self, stage: Stage, state, name, bar, last):
     began, step = time.perf_counter(), self.place['step']
@@ -152,6 +171,7 @@ class Training:
     bar.update(
       step + 1, {short: metrics[key] for key, short in SHOWN.items() if key in metrics} | self.shown
     )
+    self.guard.check(metrics, step + 1, 'step')
     if (step + 1) % self.config.log.every == 0:
       times = {f'time/{k}_s': v for k, v in self.session.clock.take().items()}
       self.metrics.log(self.place['total'], metrics | times, name)
@@ -161,6 +181,7 @@ class Training:
     with self.session.clock('evaluate'):
       report = evaluate(state)
     self.metrics.log(self.place['total'], report.metrics, name)
+    self.guard.check(report.metrics, self.place['step'], 'eval')
     shown = report.samples[: self.config.log.samples]
     self.metrics.samples(self.place['total'], shown, name)
     if when:
@@ -184,7 +205,7 @@ class Training:
     index = self.place['stage']
     own = self.config[names[index]].model
     before = {'policy', *(self.config[name].model for name in names[:index])}
-    others = {k: jax.eval_shape(s.params, k) for k in sorted(before - {own})}
+    others = {k: s.shapes(k) for k in sorted(before - {own})}
     models = {'policy': self.models['policy']}
     if others:
       models |= self.saved.restore(self.place['total'], {'models': others})[1]['models']
@@ -219,17 +240,3 @@ class Training:
 def known(value: float) -> float | None:
   """JSON has no NaN."""
   return value if math.isfinite(value) else None
-
-
-def satisfied(rule: str, metrics: dict[str, float]) -> bool:
-  """Whether e.g. 'eval/accuracy >= 0.8' holds. Raises ConfigError for another form or an unknown
-  metric."""
-  if not rule:
-    return False
-  match = re.fullmatch(r'\s*(\S+)\s*(>=|<=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*', rule)
-  if not match or match[1] not in metrics:
-    raise ConfigError(
-      f"stop={rule!r} must be like 'eval/accuracy >= 0.8', of one of {', '.join(sorted(metrics))}"
-    )
-  value, bound = metrics[match[1]], float(match[3])
-  return value >= bound if match[2] == '>=' else value <= bound

@@ -50,7 +50,8 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
       t = t.replace(mask=e.target & keep(e, t, total))
     if correct := piece('correction'):
       t = t.replace(correction=correct(old_logp, e.behaviour_logp, t.mask))
-    return jax.lax.stop_gradient(Batch(e, _trimmed(t)))
+    learned = {'reward/learned': sequence_rewards(e)} if advantage else {}
+    return jax.lax.stop_gradient(Batch(e, _trimmed(t), watched=learned))
 
   def _old(state, experience):
     wanted = {name[4:] for name in needs if name.startswith('old_')} | (needs & {'values'})

@@ -32,7 +32,9 @@ def make(tokenizer, *, cups: int = 5, swaps: int = 6, think: float = 0.1) -> Tas
     attempt = redraw(split, lambda attempt: draw(attempt)[0], f'cups(cups={cups}, swaps={swaps})')
     prompt, path, coin = draw(attempt)
     thought = f'<{",".join(map(str, path))}>' if coin < think else ''
-    return Example(prompt, np.int32(ids[str(path[-1])]), f'{thought}{path[-1]}')
+    right, wrong = path[-1], path[-1] % cups + 1
+    answer = np.int32(ids[str(right)])
+    return Example(prompt, answer, f'{thought}{right}', f'{thought}{wrong}')
 
   special = tokenizer.all_special_ids
   return Task(example, **judge(ids['<'], ids['>'], tokenizer.eos_token_id, special))
@@ -73,7 +75,7 @@ def problem(key: str, cups: int, swaps: int, pairs: list[tuple[int, int]]):
 
 
 def judge(opening: int, closing: int, eos: int | None, special: list[int]) -> dict:
-  """`jit_reward` and `jit_metrics` for these token ids."""
+  """`jit_reward`, `jit_metrics` and `jit_answer` for these token ids."""
   if eos is None:
     raise ConfigError('task cups ends answers with EOS, which this tokenizer lacks: set eos_token')
 
@@ -104,4 +106,10 @@ def judge(opening: int, closing: int, eos: int | None, special: list[int]) -> di
       'thought_accuracy': jnp.where(thinking, reward, jnp.nan),
     }
 
-  return {'jit_reward': jit_reward, 'jit_metrics': jit_metrics}
+  def jit_answer(tokens: Array, target: Array) -> Array:
+    """i32[N]: the token before EOS, -1 where the answer did not end."""
+    _, first, length, at = look(tokens, target)
+    end = first + length - 1
+    return jnp.where((length >= 2) & (at(end) == eos), at(end - 1), -1).astype(jnp.int32)
+
+  return {'jit_reward': jit_reward, 'jit_metrics': jit_metrics, 'jit_answer': jit_answer}

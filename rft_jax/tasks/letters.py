@@ -1,0 +1,80 @@
+"""The smallest task that has everything: after some letters, answer the one that follows the last.
+
+`'xbqc='` is answered `'d'`, and z by a. It has a verifier in JAX, demonstrations and worse answers,
+answers to vote on, plain text, and an environment in several turns, in which the next question ends
+with the right answer to the one before; so any algorithm can be tried on it, in seconds.
+"""
+
+import hashlib
+
+import jax.numpy as jnp
+import numpy as np
+
+from rft_jax.data.splits import redraw
+from rft_jax.registry import ConfigError
+from rft_jax.tasks.cups import token_id
+from rft_jax.types import Array, Environment, Example, Outcome, Task
+
+EQUALS = '='
+
+
+def make(
+  tokenizer, *, letters: int = 6, length: int = 4, turns: int = 1, size: int | None = None
+) -> Task:
+  """letters: how many there are, from a on; length: letters of a question; turns: questions in a
+  row. size: examples of each split, None for no end.
+
+  The reward has two halves, for the right letter and for stopping after it; in several turns it is
+  spread over them. Raises ConfigError for values out of range and for a tokenizer that lacks a
+  letter.
+  """
+  for name, value, low, high in (
+    ('letters', letters, 2, 26),
+    ('length', length, 2, 1000),
+    ('turns', turns, 1, 1000),
+  ):
+    if not low <= value <= high:
+      raise ConfigError(f'{name}={value} of task letters must be from {low} to {high}')
+  alphabet = [chr(ord('a') + i) for i in range(letters)]
+  ids = jnp.array([token_id(tokenizer, letter) for letter in alphabet])
+  equals, eos = token_id(tokenizer, EQUALS), tokenizer.eos_token_id
+
+  def example(split: str, index: int) -> Example:
+    def draw(attempt):
+      digest = hashlib.shake_128(f'{split} {index} {attempt}'.encode()).digest(length + 1)
+      return ''.join(alphabet[b % letters] for b in digest[:length]) + EQUALS, digest[-1]
+
+    attempt = redraw(split, lambda attempt: draw(attempt)[0], f'letters(length={length})')
+    prompt, coin = draw(attempt)
+    last = alphabet.index(prompt[-2])
+    right = (last + 1) % letters
+    wrong = (right + 1 + coin % (letters - 1)) % letters
+    return Example(prompt, np.int32(right), alphabet[right], alphabet[wrong])
+
+  def first(tokens: Array, target: Array) -> Array:
+    """The number of the first letter that was said, -1 for anything else."""
+    said = jnp.where(target.any(1), tokens[:, 0], -1)
+    matches = said[:, None] == ids
+    return jnp.where(matches.any(1), matches.argmax(1), -1).astype(jnp.int32)
+
+  def jit_reward(tokens: Array, target: Array, answer: Array) -> Array:
+    """f32[N,2]: half for the right letter, half for ending right after it."""
+    right = first(tokens, target) == answer
+    ended = (target.sum(1) == 2) & (tokens[:, 1] == eos)
+    return 0.5 * jnp.stack([right, right & ended], 1).astype(jnp.float32)
+
+  def step(tokens: Array, target: Array, answer: Array) -> Outcome:
+    n = len(tokens)
+    reward = jit_reward(tokens, target, answer).sum(1) / turns
+    question = jnp.full((n, length + 1), ids[0]).at[:, -1].set(equals).at[:, -2].set(ids[answer])
+    following = (answer + 1) % letters
+    return Outcome(question, jnp.ones((n, length + 1), bool), reward, jnp.zeros(n, bool), following)
+
+  environment = Environment(turns, step, lambda answer: answer) if turns > 1 else None
+  return Task(
+    example,
+    size=lambda split: size,
+    jit_reward=jit_reward,
+    jit_answer=first,
+    environment=environment,
+  )
