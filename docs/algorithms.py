@@ -33,8 +33,8 @@ Worth knowing:
 * On-policy, in the first update of an iteration, rho is 1 and the loss is -mean A: near 0 for
   advantages that are centred. That says nothing about learning.
 * A `k1` penalty in the loss has no expected gradient on-policy; it belongs in the reward. `k2`,
-  `k3_plus` and `unbiased_k3` pull towards the reference as KL(policy || reference) does, `k3` as the
-  reverse.
+  `k3_plus` and `unbiased_k3` pull towards the reference as KL(policy || reference) does, `k3` as
+  the reverse.
 * A preset keeps in memory what its pieces need, and nothing else (last column of the presets).
 * Rows whose reward is NaN have no verdict: they are left out of statistics and of the loss.
 """

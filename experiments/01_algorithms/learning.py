@@ -36,7 +36,7 @@ def learn(preset: str, seeds: int, steps: int | None = None, every: int = EVERY)
     own = models.get(stage.config.model)
     if own is None:
       own = jax.vmap(session.policies[stage.config.model].init)(keys)
-      own = own | {'decoder': models['policy']['decoder']}
+      own = own | {'decoder': jax.tree.map(jnp.copy, models['policy']['decoder'])}
     state, curve, seconds = train(stage, own, models, keys, every if name == 'probe' else 0)
     models[stage.config.model] = state.params
   return dict(
@@ -70,11 +70,16 @@ def train(stage, params, models, keys, every: int):
 
 
 def evaluator(stage, keys):
-  """evaluate(states) -> f32[seeds]: what make_evaluate would say of each."""
-  one = make_evaluate(stage, None)
+  """evaluate(states) -> f32[seeds]: of a policy the share of right samples; of what learns from
+  recorded preferences, and not without a reference, that of held-out pairs (or labels) which it
+  ranks right."""
+  one, a = make_evaluate(stage, None), stage.algorithm
+  ranks = a.parts['ranking'] or (a.source in ('pairs', 'labels') and 'ref_logp' in a.needs)
+  metric = 'eval/preference_accuracy' if ranks else 'eval/accuracy'
 
   def evaluate(states):
     pick = lambda i: jax.tree.map(lambda x: jnp.asarray(x)[i], states)
-    return np.array([one(pick(i)).metrics['eval/accuracy'] for i in range(len(keys))])
+    reports = [one(pick(i)).metrics for i in range(len(keys))]
+    return np.array([r[metric] for r in reports])
 
   return evaluate

@@ -18,6 +18,8 @@ _GUARD = (
 )
 _DPO = dict(_PAIRS, preference='sigmoid')
 
+_LABEL_FREE = dict(_GRPO, kl='k2(coef=0.1)', guard=_GUARD)
+
 REINFORCEMENT = dict(
   reinforce=dict(
     advantage='reinforce', policy_loss='policy_gradient', aggregator='seq_mean_token_sum'
@@ -93,18 +95,13 @@ SUPERVISED = dict(
   cpt=dict(source='text', policy_loss='nll', aggregator='token_mean'),
 )
 UNSUPERVISED = dict(
-  ttrl=dict(_GRPO, guard=_GUARD, reward='majority'),
-  self_certainty=dict(_GRPO, guard=_GUARD, reward='self_certainty'),
-  rent=dict(_GRPO, guard=_GUARD, reward='certainty'),
-  em_rl=dict(
-    advantage='rloo',
-    policy_loss='policy_gradient',
-    aggregator='seq_mean_token_sum',
-    kl='k2',
-    reward='certainty(mean=False)',
-    guard=_GUARD,
+  ttrl=dict(_LABEL_FREE, reward='majority'),
+  self_certainty=dict(_LABEL_FREE, reward='self_certainty'),
+  rent=dict(_LABEL_FREE, reward='certainty'),
+  em_rl=dict(_LABEL_FREE, advantage='rloo', reward='certainty(mean=False)'),
+  em_ft=dict(
+    policy_loss='entropy_minimisation', aggregator='token_mean', kl='k2(coef=0.1)', guard=_GUARD
   ),
-  em_ft=dict(policy_loss='entropy_minimisation', aggregator='token_mean', kl='k2', guard=_GUARD),
 )
 DISTILLATION = dict(
   on_policy_distill=dict(_PPO, advantage='on_policy_distill'),

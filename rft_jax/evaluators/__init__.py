@@ -13,17 +13,18 @@ def make_evaluate(stage, scorer) -> Callable[[PyTree], Report]:
   """What suits a stage: answers to held-out problems where they can be verified, in one turn or in
   several, else the loss on held-out data; with evaluate.nll also how likely demonstrations are.
   scorer: worker processes of a verifier in Python."""
-  first = _main(stage, scorer)
-  if not stage.config.evaluate.nll:
-    return first
-  objective = make_objective(stage.policy, resolve('sft'))
-  likelihood = held_out.make(stage, objective, 'demonstrations')
+  parts = [_main(stage, scorer)]
+  if stage.config.evaluate.nll:
+    objective = make_objective(stage.policy, resolve('sft'))
+    parts.append(held_out.make(stage, objective, 'demonstrations', ('eval/nll',)))
+  if stage.algorithm.parts['preference'] and not stage.algorithm.samples:
+    kept = 'eval/preference_accuracy', 'eval/preference_margin'
+    parts.append(held_out.make(stage, stage.objective, stage.algorithm.source, kept))
 
   def evaluate(state):
-    report = first(state)
-    return report._replace(
-      metrics=report.metrics | {'eval/nll': likelihood(state).metrics['eval/nll']}
-    )
+    reports = [part(state) for part in parts]
+    metrics = {k: v for report in reports for k, v in report.metrics.items()}
+    return Report(metrics, reports[0].samples)
 
   return evaluate
 

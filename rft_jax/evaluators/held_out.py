@@ -9,7 +9,7 @@ from rft_jax.steps import make_total
 from rft_jax.types import Objective
 
 
-def make(stage, objective: Objective, kind: str):
+def make(stage, objective: Objective, kind: str, kept: tuple[str, ...] = ()):
   """evaluate(state) -> Report of an objective on test data of a kind of `data.recorded`:
   'eval/loss', and its metrics, such as 'eval/nll'; 'eval/accuracy' is that of preferences."""
   c, session = stage.config, stage.session
@@ -33,6 +33,13 @@ def make(stage, objective: Objective, kind: str):
       for i in range(wanted // batch)
     ]
     means = {k: sum(p[k] for p in parts) / len(parts) for k in parts[0]}
-    return Report({f'eval/{k.split("/")[-1]}': v for k, v in means.items()}, [])
+    named = {name(k): v for k, v in means.items()}
+    return Report({k: v for k, v in named.items() if k in (kept or named)}, [])
 
   return evaluate
+
+
+def name(metric: str) -> str:
+  """'loss/nll' -> 'eval/nll', 'preference/accuracy' -> 'eval/preference_accuracy'."""
+  group, rest = metric.split('/')
+  return f'eval/{rest}' if group == 'loss' else f'eval/{group}_{rest}'

@@ -188,7 +188,7 @@ class Training:
       self.place['facts'] |= {f'{k}/{when}': known(v) for k, v in report.metrics.items()}
       self.place['facts'][f'samples/{when}'] = shown
     seen = {k.removeprefix('eval/'): v for k, v in report.metrics.items()}
-    self.shown = {k: seen[k] for k in ('accuracy', 'loss') if k in seen}
+    self.shown = {k: seen[k] for k in ('accuracy', 'preference_accuracy', 'nll') if k in seen}
     return report.metrics
 
   def _save(self, stage, state, report):

@@ -107,6 +107,8 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
         'preference/accuracy': (pair * (better > worse)).sum(),
         'preference/margin': (pair * (better - worse)).sum(),
       }
+    else:
+      metrics['preference/accuracy'] = (row * ((reward > t.shift) == (t.score > GOOD))).sum()
     return metrics
 
   def adapt(state, metrics, sequences):

@@ -19,19 +19,26 @@ EQUALS = '='
 
 
 def make(
-  tokenizer, *, letters: int = 6, length: int = 4, turns: int = 1, size: int | None = None
+  tokenizer,
+  *,
+  letters: int = 6,
+  length: int = 4,
+  turns: int = 1,
+  mistakes: float = 0.0,
+  size: int | None = None,
 ) -> Task:
   """letters: how many there are, from a on; length: letters of a question; turns: questions in a
-  row. size: examples of each split, None for no end.
+  row. mistakes: the share of demonstrations that are wrong, and do not stop at once. size: examples of each split, None for no end.
 
-  The reward has two halves, for the right letter and for stopping after it; in several turns it is
-  spread over them. Raises ConfigError for values out of range and for a tokenizer that lacks a
-  letter.
+  The reward has two halves, for the right letter and for stopping after it; in several turns all of
+  it, their mean, comes with the last. Raises ConfigError for values out of range and for a
+  tokenizer that lacks a letter.
   """
   for name, value, low, high in (
     ('letters', letters, 2, 26),
     ('length', length, 2, 1000),
     ('turns', turns, 1, 1000),
+    ('mistakes', mistakes, 0, 1),
   ):
     if not low <= value <= high:
       raise ConfigError(f'{name}={value} of task letters must be from {low} to {high}')
@@ -41,15 +48,19 @@ def make(
 
   def example(split: str, index: int) -> Example:
     def draw(attempt):
-      digest = hashlib.shake_128(f'{split} {index} {attempt}'.encode()).digest(length + 1)
-      return ''.join(alphabet[b % letters] for b in digest[:length]) + EQUALS, digest[-1]
+      digest = hashlib.shake_128(f'{split} {index} {attempt}'.encode()).digest(length + 3)
+      return ''.join(alphabet[b % letters] for b in digest[:length]) + EQUALS, digest[length:]
 
     attempt = redraw(split, lambda attempt: draw(attempt)[0], f'letters(length={length})')
-    prompt, coin = draw(attempt)
+    prompt, (coin, luck, more) = draw(attempt)
     last = alphabet.index(prompt[-2])
     right = (last + 1) % letters
     wrong = (right + 1 + coin % (letters - 1)) % letters
-    return Example(prompt, np.int32(right), alphabet[right], alphabet[wrong])
+    answer = np.int32(right)
+    start = answer if turns == 1 else (answer, np.float32(0), np.int32(0))
+    erring = alphabet[wrong] + alphabet[more % letters]
+    said = erring if luck < 256 * mistakes else alphabet[right]
+    return Example(prompt, start, said, alphabet[wrong])
 
   def first(tokens: Array, target: Array) -> Array:
     """The number of the first letter that was said, -1 for anything else."""
@@ -63,18 +74,21 @@ def make(
     ended = (target.sum(1) == 2) & (tokens[:, 1] == eos)
     return 0.5 * jnp.stack([right, right & ended], 1).astype(jnp.float32)
 
-  def step(tokens: Array, target: Array, answer: Array) -> Outcome:
-    n = len(tokens)
-    reward = jit_reward(tokens, target, answer).sum(1) / turns
-    question = jnp.full((n, length + 1), ids[0]).at[:, -1].set(equals).at[:, -2].set(ids[answer])
-    following = (answer + 1) % letters
-    return Outcome(question, jnp.ones((n, length + 1), bool), reward, jnp.zeros(n, bool), following)
+  def jit_answer(tokens: Array, target: Array) -> Array:
+    """i32[N]: the letter, -1 where anything else was said besides."""
+    ended = (target.sum(1) == 2) & (tokens[:, 1] == eos)
+    return jnp.where(ended, first(tokens, target), -1)
 
-  environment = Environment(turns, step, lambda answer: answer) if turns > 1 else None
-  return Task(
-    example,
-    size=lambda split: size,
-    jit_reward=jit_reward,
-    jit_answer=first,
-    environment=environment,
-  )
+  def step(tokens: Array, target: Array, answer) -> Outcome:
+    letter, earned, turn = answer
+    n, earned = len(tokens), earned + jit_reward(tokens, target, letter).sum(1) / turns
+    question = jnp.full((n, length + 1), ids[0]).at[:, -1].set(equals).at[:, -2].set(ids[letter])
+    following = (letter + 1) % letters, earned, turn + 1
+    reward = jnp.where(turn == turns - 1, earned, 0)
+    valid, done = jnp.ones((n, length + 1), bool), jnp.zeros(n, bool)
+    return Outcome(question, valid, reward, done, following)
+
+  if turns > 1:
+    state = lambda answer: answer[0] + letters * answer[2]
+    return Task(example, lambda split: size, environment=Environment(turns, step, state))
+  return Task(example, size=lambda split: size, jit_reward=jit_reward, jit_answer=jit_answer)
