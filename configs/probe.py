@@ -35,10 +35,8 @@ def get_config(variant: str = ''):
   c.stages = ('probe',)
   if preset not in REINFORCEMENT | SUPERVISED:
     c.warmup = imitation(steps=20)
-    if (
-      algorithm.guard
-    ):  # Certainty has to tell right from wrong, or nothing can be learned from it.
-      c.warmup = imitation(steps=60, task='letters(mistakes=0.3)')
+    if algorithm.guard:  # Certainty must tell right from wrong.
+      c.warmup = imitation(steps=60, task='letters(mistakes=0.2)')
     c.stages = ('warmup', 'probe')
   if algorithm.needs & {'teacher', 'teacher_logp'}:
     c.school = imitation(steps=100)
@@ -77,7 +75,7 @@ def probe(preset: str, algorithm):
   if algorithm.parts['preference'] or algorithm.guard:
     stage.optimizer.lr = 1e-3
   if algorithm.guard:
-    stage.steps = 60
+    stage.steps, stage.optimizer.lr = 100, 5e-4
   if algorithm.parts['preference'] and algorithm.samples:
     stage.group = 2 if algorithm.source == 'samples' else 1
     stage.prompts = 64

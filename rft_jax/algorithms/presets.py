@@ -19,6 +19,7 @@ _GUARD = (
 _DPO = dict(_PAIRS, preference='sigmoid')
 
 _LABEL_FREE = dict(_GRPO, kl='k2(coef=0.1)', guard=_GUARD)
+_SURE = dict(_LABEL_FREE, advantage='grpo(scale="none")')  # Small differences must stay small.
 
 REINFORCEMENT = dict(
   reinforce=dict(
@@ -96,8 +97,8 @@ SUPERVISED = dict(
 )
 UNSUPERVISED = dict(
   ttrl=dict(_LABEL_FREE, reward='majority'),
-  self_certainty=dict(_LABEL_FREE, reward='self_certainty'),
-  rent=dict(_LABEL_FREE, reward='certainty'),
+  self_certainty=dict(_SURE, reward='self_certainty', kl='k2(coef=0.5)'),
+  rent=dict(_SURE, reward='certainty'),
   em_rl=dict(_LABEL_FREE, advantage='rloo', reward='certainty(mean=False)'),
   em_ft=dict(
     policy_loss='entropy_minimisation', aggregator='token_mean', kl='k2(coef=0.1)', guard=_GUARD

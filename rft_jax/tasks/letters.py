@@ -28,7 +28,8 @@ def make(
   size: int | None = None,
 ) -> Task:
   """letters: how many there are, from a on; length: letters of a question; turns: questions in a
-  row. mistakes: the share of demonstrations that are wrong, and do not stop at once. size: examples of each split, None for no end.
+  row. mistakes: the share of demonstrations that hesitate (`=`) and guess. size: examples
+  of each split, None for no end.
 
   The reward has two halves, for the right letter and for stopping after it; in several turns all of
   it, their mean, comes with the last. Raises ConfigError for values out of range and for a
@@ -58,7 +59,7 @@ def make(
     wrong = (right + 1 + coin % (letters - 1)) % letters
     answer = np.int32(right)
     start = answer if turns == 1 else (answer, np.float32(0), np.int32(0))
-    erring = alphabet[wrong] + alphabet[more % letters]
+    erring = EQUALS + alphabet[more % letters]
     said = erring if luck < 256 * mistakes else alphabet[right]
     return Example(prompt, start, said, alphabet[wrong])
 
