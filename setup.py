@@ -35,7 +35,7 @@ setup(
     'transformers>=5',
   ],
   extras_require={
-    'test': ['pytest>=8', 'ruff', 'pyright'],
+    'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright'],
     'tpu': ['jax[tpu]>=0.10,<0.13'],
     'gpu': ['jax[cuda13]>=0.10,<0.13'],
   },

@@ -21,6 +21,7 @@ from rft_jax.collecting import (
 from rft_jax.data.recorded import Recorded
 from rft_jax.data.stream import Stream
 from rft_jax.infra.optim import make_optimizer
+from rft_jax.modes.rules import parse_rule
 from rft_jax.modes.session import Session, algorithm_of
 from rft_jax.objectives import make_objective
 from rft_jax.objectives.tokens import reference_of
@@ -64,6 +65,8 @@ class Stage:
     self.guard: list[str] = []
     for rule in config.guard:
       self.guard += self.algorithm.guard if rule == 'preset' else (rule,)
+    for rule in self.guard:
+      parse_rule(rule, 'guard')
     if config.collapse not in ('stop', 'restore'):
       raise ConfigError(f"collapse={config.collapse!r} must be 'stop' or 'restore'")
     self.build()

@@ -63,7 +63,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
       each = jnp.stack([each, jnp.zeros_like(each)], 1).reshape(-1)
       row = 2 * row  # each row of a pair has half of its weight
     else:
-      each = judge(_side(now, t, row > 0), t.score > GOOD, t.shift)
+      each = judge(one_side(now, t, row > 0), t.score > GOOD, t.shift)
     each = row * jnp.where(row > 0, each, 0)
     return jnp.pad(each[:, None], ((0, 0), (0, t.mask.shape[1] - 1)))
 
@@ -151,7 +151,7 @@ def ranking(policy: Policy, algorithm: Algorithm) -> Objective:
 
 def sides(now: Scores, t: Targets) -> tuple[Side, Side]:
   """The better and the worse answers of consecutive rows."""
-  whole = _side(now, t, _there(t, True))
+  whole = one_side(now, t, _there(t, True))
   first, second = (jax.tree.map(lambda x, i=i: x[i::2], whole) for i in (0, 1))
   swap = t.score[1::2] > t.score[0::2]
 
@@ -161,7 +161,8 @@ def sides(now: Scores, t: Targets) -> tuple[Side, Side]:
   return pick(swap, first, second), pick(~swap, first, second)
 
 
-def _side(now: Scores, t: Targets, there: Array) -> Side:
+def one_side(now: Scores, t: Targets, there: Array) -> Side:
+  """All rows as answers; there bool[N]: those that count."""
   tokens = jnp.where(t.mask, now.logp, 0)
   ref = None if t.ref_logp is None else _summed(t.ref_logp, t.mask)
   return Side(tokens.sum(1), ref, t.mask.sum(1).astype(jnp.float32), tokens, t.mask, there)
