@@ -44,7 +44,9 @@ def in_graph(reward, metrics=None, extract=None, *, total: Total) -> Judge:
   return judge
 
 
-def by_model(score: Callable[[PyTree, Experience], Array], task: Judge | None = None) -> Judge:
+def by_model(
+  score: Callable[[PyTree, Experience], Array], task: Judge | None = None, *, total: Total
+) -> Judge:
   """The frozen reward model 'reward' decides: score(params, experience) -> f32[N]. Where the task
   has a verifier in JAX, its verdict is reported as reward/true."""
 
@@ -52,7 +54,7 @@ def by_model(score: Callable[[PyTree, Experience], Array], task: Judge | None = 
     facts = {}
     if task:
       true, facts = task(state, experience, prompts)
-      facts |= {'reward/true': sequence_rewards(true).mean()}
+      facts |= average({'reward/true': sequence_rewards(true)}, total)
     return rewarded(experience, score(state.frozen['reward'], experience)), facts
 
   return judge

@@ -22,18 +22,24 @@ KINDS = dict(
   labels=dict(preset='bco', group=1),
   self_play=dict(preset='spin', group=1),
   mixed=dict(preset='mix', group=2),
-  refilled=dict(preset='dapo', refill=2),
-  baseline=dict(preset='remax', group=2),
-  adaptive=dict(preset='grpo', algorithm=dict(kl='k2(coef=0.1, target=0.1)')),
 )
 LETTER_KINDS = dict(
   text=dict(preset='cpt', task='letters(letters=4, length=4, size=40)', group=1),
   turns=dict(preset='gigpo', task='letters(letters=4, length=4, turns=2)'),
   votes=dict(preset='ttrl', task=LETTERS, guard=()),
+  refilled=dict(preset='dapo', task=LETTERS, group=8, refill=2),
+  baseline=dict(preset='remax', task=LETTERS, group=8),
+  adaptive=dict(
+    preset='grpo', task=LETTERS, group=8, algorithm=dict(kl='k2(coef=0.1, target=0.1)')
+  ),
 )
 HOST_KINDS = dict(
-  refilled_on_the_host=dict(preset='dapo', task=SUM, refill=2),
-  baseline_on_the_host=dict(preset='remax', task=SUM, group=2),
+  refilled_on_the_host=dict(preset='dapo', task='tests.hosted', refill=2),
+  baseline_on_the_host=dict(preset='remax', task='tests.hosted'),
+  votes_on_the_host=dict(preset='ttrl', task='tests.hosted', guard=()),
+  mixed_on_the_host=dict(
+    preset='mix', task='tests.hosted', demonstrations=dict(task=CUPS, prompts=0)
+  ),
 )
 
 

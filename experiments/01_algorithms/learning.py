@@ -71,10 +71,9 @@ def train(stage, params, models, keys, every: int):
 
 def evaluator(stage, keys):
   """evaluate(states) -> f32[seeds]: of a policy the share of right samples; of what learns from
-  recorded preferences, and not without a reference, that of held-out pairs (or labels) which it
-  ranks right."""
+  recorded preferences only, that of held-out pairs (or labels) which it ranks right."""
   one, a = make_evaluate(stage, None), stage.algorithm
-  ranks = a.parts['ranking'] or (a.source in ('pairs', 'labels') and 'ref_logp' in a.needs)
+  ranks = a.source in ('pairs', 'labels') and not a.nll
   metric = 'eval/preference_accuracy' if ranks else 'eval/accuracy'
 
   def evaluate(states):

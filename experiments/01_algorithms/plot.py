@@ -45,8 +45,7 @@ def main():
     one.set_axis_off()
   seeds = costs[shown[0][1]]['seeds']
   figure.suptitle(
-    f'Accuracy on held-out questions by iteration: mean of {seeds} seeds and standard error; '
-    f'time of an iteration of all {seeds} seeds',
+    f'Held-out accuracy by iteration, {seeds} seeds (mean, standard error)',
     fontsize=11,
     x=0.01,
     ha='left',

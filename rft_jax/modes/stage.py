@@ -208,7 +208,7 @@ class Fused(Stage):
     if task.jit_reward:
       own = in_graph(task.jit_reward, task.jit_metrics, extract, total=total)
     if c.reward_model:
-      return by_model(self.session.policies[c.reward_model].judge, own)
+      return by_model(self.session.policies[c.reward_model].judge, own, total=total)
     return own
 
   def _prompts(self, step):
