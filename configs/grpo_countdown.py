@@ -4,7 +4,8 @@ A tiny decoder first imitates solutions for a short while, which teaches it the 
 arithmetic; then a strict verifier (exact fractions, no partial credit) scores its samples in worker
 processes. Any right expression counts, not just the known one. Expected: the share of right samples
 on held-out problems doubles, from 12 % to about 25 %. Data: reasoning-gym, arXiv:2505.24760. Two
-CPU cores, under five minutes: python -m rft_jax.main --config=configs/grpo_countdown.py
+CPU cores, under five minutes:
+  python -m rft_jax.main --config=configs/grpo_countdown.py
 """
 
 from rft_jax import config as defaults

@@ -4,7 +4,8 @@ A short warm-up, then a model of its own learns from pairs of a right and a wron
 better (Bradley-Terry), then it rewards the policy inside the fused step, where the task's own
 verifier only watches (reward/true). Expected: at least 95 % of held-out pairs ranked right, and the
 policy's greedy accuracy from about 55 % to at least 95 %. Paper: arXiv:2203.02155. Two CPU cores,
-under a minute: python -m rft_jax.main --config=configs/reward_model.py
+under two minutes:
+  python -m rft_jax.main --config=configs/reward_model.py
 """
 
 from configs import probe
@@ -35,6 +36,6 @@ def get_config(variant: str = ''):
     optimizer=dict(lr=1e-3, warmup=5),
   )
   if defaults.check_variant(variant) == 'smoke':
-    for name in c.stages:
-      c[name].update(steps=2, prompts=4, evaluate=dict(prompts=8))
+    for stage in (c.warmup, c.judge, c.rl):
+      stage.update(steps=2, prompts=4, evaluate=dict(prompts=8))
   return c

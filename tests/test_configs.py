@@ -15,7 +15,15 @@ from rft_jax.modes import train
 from rft_jax.registry import ConfigError
 
 FILES = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
-SMOKE = ('quickstart', 'sft', 'ppo', pytest.param('grpo_countdown', marks=pytest.mark.slow))
+SLOW = pytest.mark.slow
+SMOKE = (
+  'quickstart',
+  'sft',
+  'ppo',
+  'reward_model',
+  pytest.param('grpo_countdown', marks=SLOW),
+  pytest.param('probe', marks=SLOW),
+)
 
 
 def load(path: Path):
