@@ -93,8 +93,12 @@ def refilled(collect: Collect, rounds: int, total: Total) -> Collect:
   """
 
   def collect_until_full(state, prompts, options, rng):
-    first = jax.tree.map(lambda x: x[:, 0], prompts)
-    shapes = jax.eval_shape(lambda: total.gather(collect(state, first, options, rng)))
+    def sample(index):
+      now = jax.tree.map(lambda x: x[:, index], prompts)
+      experience, facts = collect(state, now, options, rng)
+      return total.gather(experience), facts
+
+    shapes = jax.eval_shape(sample, 0)
     room, sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     group = room.group
     wanted = len(room.tokens) // group
@@ -105,9 +109,7 @@ def refilled(collect: Collect, rounds: int, total: Total) -> Collect:
 
     def fetch(carry):
       index, filled, room, sums = carry
-      now = jax.tree.map(lambda x: x[:, index], prompts)
-      experience, facts = collect(state, now, options, rng)
-      experience = total.gather(experience)
+      experience, facts = sample(index)
       reward = sequence_rewards(experience).reshape(-1, group)
       mixed = reward.max(1) > reward.min(1)
       place = jnp.where(mixed, filled + jnp.cumsum(mixed) - 1, wanted)
