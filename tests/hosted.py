@@ -7,5 +7,6 @@ def judge(completion: str, example: Example) -> float:
   return len(completion) / 6 + completion.count('1') / 2
 
 
-def make(tokenizer) -> Task:
-  return Task(lambda split, index: Example(f'{index % 10}=', None), reward=judge, answer=str)
+def make(tokenizer, *, answers: bool = True) -> Task:
+  example = lambda split, index: Example(f'{index % 10}=', None)
+  return Task(example, reward=judge, answer=str if answers else None)

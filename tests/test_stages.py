@@ -172,7 +172,11 @@ WRONG = {
     dict(rl=dict(preset='grpo', reward_model='judge')),
     'not a model of an earlier',
   ),
-  'no answers': (dict(rl=dict(preset='ttrl', task=SUM)), 'does not say what an answer is'),
+  'no answers': (
+    dict(rl=dict(preset='ttrl', task='tests.hosted(answers=False)')),
+    'does not say what an answer is',
+  ),
+  'ahead': (dict(rl=dict(preset='dapo', task='tests.hosted', staleness=1)), 'set staleness=0'),
   'collapse': (dict(rl=dict(preset='grpo', collapse='ignore')), "'stop' or 'restore'"),
   'guard': (dict(rl=dict(preset='grpo', guard=('length above 3',))), 'must be like'),
 }

@@ -47,6 +47,11 @@ class Split(Stage):
   def __init__(self, config, index, session, task, scorer):
     self.scorer = scorer
     super().__init__(config, index, session, task)
+    if config.staleness and (self.algorithm.refill or 'baseline' in self.algorithm.needs):
+      raise ConfigError(
+        f'staleness={config.staleness} samples ahead, which refilling and greedy baselines do not '
+        'go with: set staleness=0'
+      )
     self._read: Any = task.answer
     if 'answer' in self.algorithm.needs and task.answer is None:
       raise ConfigError(
@@ -68,7 +73,8 @@ class Split(Stage):
       return experience, one(state.params, prompts, greedy, rng, state.step)
 
     def learn(state, experience, scored, rng, *others):
-      experience = rewarded(experience, scored.pop('reward'), scored)
+      facts = {name: x for name, x in scored.items() if name != 'reward'}
+      experience = rewarded(experience, scored['reward'], facts)
       facts = describe(experience, total)
       facts['rollout/staleness'] = (state.step - experience.version).max().astype(jnp.float32)
       batch = beside(experience, *others)

@@ -13,7 +13,7 @@ import numpy as np
 from reasoning_gym.factory import DATASETS, create_dataset
 
 from rft_jax.data.splits import redraw
-from rft_jax.data.verifiers import CHECKS, verify
+from rft_jax.data.verifiers import CHECKS, answer_of, verify
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import Example, Task
 
@@ -69,7 +69,8 @@ def make(
     return Example(prompt, facts(dataset, options, found), response)
 
   reward = functools.partial(verify, answer_tags=answer_tags, max_answer=max_answer)
-  return Task(example, size=lambda split: size, reward=reward)
+  answer = answer_of if answer_tags else str.strip
+  return Task(example, size=lambda split: size, reward=reward, answer=answer)
 
 
 def identity(dataset: str, found: dict) -> str:
