@@ -164,3 +164,109 @@ def test_a_part_of_a_mixture_is_normalised_by_its_own_tokens():
   learn = make_learn(it.objective, it.tx)
   once, twice = (learn(it.state, (own, e), KEYS[0])[0].params for e in (expert, doubled))
   np.testing.assert_allclose(once['decoder'], twice['decoder'], rtol=1e-5)
+
+
+def value(it, experience=None):
+  """The loss of one iteration before it learns, and its metrics."""
+  total = make_total(None)
+  batch = it.objective.prepare(it.state, experience or it.experience, total)
+  batch = it.objective.weigh(it.state, batch, total, KEYS[0])
+  return it.objective.loss(it.state.params, it.state, batch, KEYS[0])
+
+
+@pytest.mark.parametrize(
+  'preset,start',
+  [('dpo', np.log(2)), ('hinge', 1.0), ('aot', np.log(2)), ('kto', 0.5), ('apo_zero', 1.0)],
+)
+def test_a_policy_that_is_its_reference_begins_at_the_loss_of_chance(preset, start):
+  it = Learner(preset)
+  it.state = it.state.replace(frozen={'ref': it.state.params})
+  found, metrics = value(it)
+  np.testing.assert_allclose(found, start, rtol=1e-5)
+  np.testing.assert_allclose(metrics['preference/log_ratio'], 0, atol=1e-5)
+
+
+def test_a_reward_model_without_an_opinion_begins_at_the_loss_of_chance():
+  it = Learner('reward_model')
+  params = it.state.params | {'value_head': jnp.zeros(VOCAB)}
+  it.state = it.state.replace(params=params)
+  np.testing.assert_allclose(value(it)[0], np.log(2), rtol=1e-6)
+
+
+def test_what_is_preferred_is_imitated_with_its_weight():
+  plain, heavy = (Learner('cpo', nll=weight) for weight in (0.0, 3.0))
+  base, (found, metrics) = value(plain)[0], value(heavy)
+  np.testing.assert_allclose(found - base, 3 * metrics['loss/nll'], rtol=1e-5)
+  e = heavy.experience
+  good = e.target & (jnp.where(e.target, e.rewards, 0).sum(1) > 0)[:, None]
+  logp = heavy.policy.score(heavy.state.params, e).logp
+  np.testing.assert_allclose(
+    metrics['loss/nll'], -jnp.where(good, logp, 0).sum() / good.sum(), rtol=1e-5
+  )
+
+
+def prepared(preset, **parts):
+  it = Learner(preset, **parts)
+  return it, it.objective.prepare(it.state, it.experience, make_total(None))
+
+
+def learned(batch):
+  return np.asarray(jnp.where(batch.experience.target, batch.experience.rewards, 0).sum(1))
+
+
+def test_a_label_free_reward_takes_the_place_of_the_task_and_shaping_is_added():
+  it, votes = prepared('ttrl')
+  expected = lookup('reward', 'majority')(it.experience, None)
+  np.testing.assert_allclose(learned(votes), expected)
+  _, shaped = prepared('ttrl', shaping='overlong(limit=4, buffer=2)')
+  over = lookup('shaping', 'overlong(limit=4, buffer=2)')(it.experience)
+  np.testing.assert_allclose(learned(shaped), expected + over, rtol=1e-6)
+  assert over.min() == -1 and over.max() == 0
+
+
+def test_a_penalty_in_the_reward_is_taken_off_token_by_token():
+  it, with_kl = prepared('ppo', kl='k1(coef=0.5)')
+  _, without = prepared('ppo')
+  e = it.experience
+  ref = it.policy.score(it.state.frozen['ref'], e).logp
+  cost = jnp.where(e.target, 0.5 * (e.behaviour_logp - ref), 0)
+  np.testing.assert_allclose(
+    with_kl.experience.rewards, without.experience.rewards - cost, atol=1e-6
+  )
+
+
+def test_a_correction_weighs_the_policy_loss():
+  """Samples of a policy that thought them far less likely: every weight is at its cap."""
+  gradients = []
+  for cap in (0.5, 1.0):
+    it = Learner('reinforce', correction=f'truncate(cap={cap})')
+    e = it.experience.replace(behaviour_logp=it.experience.behaviour_logp - 30)
+    state, _ = make_learn(it.objective, it.tx)(it.state, e, KEYS[0])
+    gradients.append(state.params['decoder'] - it.state.params['decoder'])
+  np.testing.assert_allclose(gradients[0], gradients[1] / 2, atol=1e-6)
+  assert jnp.abs(gradients[0]).max() > 1e-3
+
+
+def test_what_a_filter_drops_is_not_learned_from_and_not_counted():
+  it, kept = prepared('raft')
+  assert kept.targets.mask.any() and (kept.targets.mask != it.experience.target).any()
+  dropped = it.experience.target & ~kept.targets.mask
+  other = it.experience.replace(tokens=jnp.where(dropped, 1, it.experience.tokens))
+  rows = ~dropped.any(1)
+  assert rows.any()
+  same = [
+    make_learn(it.objective, it.tx)(it.state, e, KEYS[0])[0].params['decoder']
+    for e in (it.experience, other)
+  ]
+  np.testing.assert_allclose(*same, atol=1e-6)
+
+
+def test_rows_without_a_verdict_are_not_learned_from():
+  it = Learner('grpo', kl='')
+  e = it.experience
+  unknown = e.replace(rewards=e.rewards.at[:2].set(jnp.where(e.rewards[:2] >= 0, jnp.nan, 0)))
+  gone = e.replace(target=e.target.at[:2].set(False))
+  learn = make_learn(it.objective, it.tx)
+  a, b = (learn(it.state, x, KEYS[0])[0].params['decoder'] for x in (unknown, gone))
+  assert jnp.isfinite(a).all()
+  np.testing.assert_allclose(a, b, atol=1e-6)
