@@ -270,3 +270,24 @@ def test_rows_without_a_verdict_are_not_learned_from():
   a, b = (learn(it.state, x, KEYS[0])[0].params['decoder'] for x in (unknown, gone))
   assert jnp.isfinite(a).all()
   np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize('preset', ['dpo', 'simpo', 'aot', 'reward_model'])
+def test_which_answer_of_a_pair_comes_first_does_not_matter(preset):
+  it = Learner(preset)
+  order = np.arange(len(it.experience.tokens)).reshape(-1, 2)[:, ::-1].reshape(-1)
+  turned = jax.tree.map(lambda x: x[order], it.experience)
+  np.testing.assert_allclose(value(it)[0], value(it, turned)[0], rtol=1e-5)
+  last = it.experience.target & (jnp.cumsum(it.experience.target[:, ::-1], 1)[:, ::-1] == 1)
+  other = 1 - it.experience.rewards.sum(1, keepdims=True)
+  wrong = it.experience.replace(rewards=jnp.where(last, other, 0))
+  assert abs(value(it, wrong)[0] - value(it)[0]) > 1e-3, 'the rewards decide which is better'
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_parts():
+  it = Learner('mix', mix='constant(mu=0.3)', kl='')
+  own, expert = it.experience
+  usual, imitation = Learner('grpo', kl=''), Learner('sft')
+  usual.state = imitation.state = it.state
+  parts = [value(x, e)[0] for x, e in ((usual, own), (imitation, expert))]
+  np.testing.assert_allclose(value(it)[0], 0.7 * parts[0] + 0.3 * parts[1], rtol=1e-5)
