@@ -11,6 +11,7 @@ from bigram import Learner, close, widened
 
 from configs import probe
 from rft_jax.algorithms.presets import PRESETS
+from rft_jax.models.policy import make_policy
 from rft_jax.modes.session import open_session
 from rft_jax.modes.split import make_stage
 from rft_jax.steps import make_learn
@@ -128,3 +129,19 @@ def test_memory_follows_from_need(preset):
   assert set(state.tuned) == set(stage.objective.tuned)
   if 'ref' in state.frozen:
     assert set(state.frozen['ref']) == {'decoder'}, 'a reference has no use for a value head'
+
+
+def test_a_separate_critic_has_a_trunk_of_its_own_and_leaves_the_policy_alone():
+  config = tiny.CONFIG
+  shared, apart = (make_policy(config, {'values'}, critic) for critic in ('shared', 'separate'))
+  params = apart.init(jax.random.key(0))
+  assert 'critic' in params and 'critic' not in shared.init(jax.random.key(0))
+  e = tiny.experience(tiny.standard('ppo'), tiny.prompts())
+  noisy = jax.tree.map(lambda x: x + 0.1, params['value_head'])
+
+  def total(params):
+    return apart.score(params | {'value_head': noisy}, e, 1.0, {'values'}).values.sum()
+
+  gradient = jax.grad(total)(params)
+  size = lambda tree: max(float(jnp.abs(x).max()) for x in jax.tree.leaves(tree))
+  assert size(gradient['critic']) > 0 and size(gradient['decoder']) == 0

@@ -29,6 +29,7 @@ LETTER_KINDS = dict(
   votes=dict(preset='ttrl', task=LETTERS, guard=()),
   refilled=dict(preset='dapo', task=LETTERS, group=8, refill=2),
   baseline=dict(preset='remax', task=LETTERS, group=8),
+  critic=dict(preset='ppo', task=LETTERS, group=1, critic='separate'),
   adaptive=dict(
     preset='grpo', task=LETTERS, group=8, algorithm=dict(kl='k2(coef=0.1, target=0.1)')
   ),
