@@ -85,7 +85,7 @@ def with_baseline(collect: Collect, rollout: Callable[..., Experience], judge: J
 
 def refilled(collect: Collect, rounds: int, total: Total) -> Collect:
   """Keeps only groups whose rewards differ, and samples on until there are as many as asked for, in
-  at most `rounds` rounds. Source: arXiv:2503.14476, sec. 3.2 (dynamic sampling).
+  at most `rounds` rounds. Source: arXiv:2503.14476 (dynamic sampling).
 
   prompts: leaves [B,rounds,...]. Groups are taken in the order of rounds and prompts, on however
   many devices. What is missing in the end are rows without tokens. facts are means over the rounds;

@@ -55,7 +55,7 @@ def grpo(
 def rloo(
   experience: Experience, targets: Targets, total: Total, *, scale: str = 'none', eps: float = 1e-6
 ) -> Pair:
-  """A = R - mean of the others = n / (n - 1) (R - mean). Source: arXiv:2402.14740, eq. 7.
+  """A = R - mean of the others = n / (n - 1) (R - mean). Source: arXiv:2402.14740.
 
   scale='group' divides by the group's standard deviation where that is not 0.
   """
@@ -72,7 +72,7 @@ def rloo(
 @OUTCOME.register(needs=['several'])
 def opo(experience: Experience, targets: Targets, total: Total) -> Pair:
   """A = R - sum n_i R_i / sum n_i, n_i the length in tokens: the baseline of least variance.
-  Source: arXiv:2505.23585, eq. 9."""
+  Source: arXiv:2505.23585."""
   groups = groups_of(experience)
   length = jnp.where(groups.there, experience.target.sum(1).reshape(groups.score.shape), 0)
   baseline = (length * groups.score).sum(1, keepdims=True)
@@ -83,7 +83,7 @@ def opo(experience: Experience, targets: Targets, total: Total) -> Pair:
 @OUTCOME.register(needs=['several'])
 def gpg(experience: Experience, targets: Targets, total: Total, *, f_norm: float = 1.0) -> Pair:
   """A = alpha (R - mean) / f_norm, alpha = N / number of rewards that are not 0.
-  Source: arXiv:2504.02546, eq. 8; verl."""
+  Source: arXiv:2504.02546; verl."""
   groups = groups_of(experience)
   alpha = total(groups.there) / jnp.maximum(total(groups.score != 0), 1)
   return spread(experience, alone(groups, alpha * groups.centred() / f_norm, 'zero'))
@@ -94,7 +94,7 @@ def grpo_passk(
   experience: Experience, targets: Targets, total: Total, *, scale: str = 'group', eps: float = 1e-6
 ) -> Pair:
   """The best sample of a group alone gets (R_max - R_second) [/ (std + eps)], the others 0; equals
-  share nothing. Source: arXiv:2503.19595, eq. 6; verl. scale: 'group' or 'none'."""
+  share nothing. Source: arXiv:2503.19595; verl. scale: 'group' or 'none'."""
   groups = groups_of(experience)
   ranked = jnp.where(groups.there, groups.score, -jnp.inf)
   best = jax.nn.one_hot(ranked.argmax(1), ranked.shape[1])
@@ -127,7 +127,7 @@ def opmd(
   singleton: str = 'zero',
 ) -> Pair:
   """A = R - mean, or with baseline='logavgexp' R - tau log mean exp(R / tau). Source: Trinity-RFT,
-  arXiv:2505.17826, appendix A."""
+  arXiv:2505.17826."""
   groups = groups_of(experience)
   if baseline == 'mean':
     advantages = groups.centred()
@@ -150,7 +150,7 @@ def asymre(
   singleton: str = 'zero',
 ) -> Pair:
   """A = R - (mean + shift): a baseline below the mean pushes bad answers down less.
-  Source: arXiv:2506.20520, eq. 4."""
+  Source: arXiv:2506.20520."""
   groups = groups_of(experience)
   advantages = jnp.where(groups.there, groups.centred() - shift, 0)
   return spread(experience, alone(groups, advantages, singleton))
@@ -166,8 +166,7 @@ def rec(
   eps: float = 1e-6,
   drop: str = 'none',
 ) -> Pair:
-  """A = R - mean, or / (std with ddof 0 + eps) with scale='group'. Source: arXiv:2509.24203, sec.
-  3.
+  """A = R - mean, or / (std with ddof 0 + eps) with scale='group'. Source: arXiv:2509.24203.
 
   drop='balance': where answers below the mean outnumber the others, only as many of them stay, in
   statistics too; those that the sampler found likeliest. (The paper drops at random: this needs no
@@ -189,7 +188,7 @@ def rec(
 @OUTCOME.register()
 def gdpo(experience: Experience, targets: Targets, total: Total, *, eps: float = 1e-4) -> Pair:
   """Each reward of facts['parts'] f32[N,K] is normalised in its group, then their sum over the
-  batch, so that no reward drowns another. Source: arXiv:2601.05242, eq. 4. Without parts there is
+  batch, so that no reward drowns another. Source: arXiv:2601.05242. Without parts there is
   one reward."""
   parts = experience.facts.get('parts')
   parts = groups_of(experience).score.reshape(-1, 1) if parts is None else parts
@@ -211,7 +210,7 @@ def raft(
   experience: Experience, targets: Targets, total: Total, *, threshold: float | None = None
 ) -> Pair:
   """1 for the answers to imitate, 0 for the others: the best of each group, unless all are equal;
-  or, with a threshold, all whose reward is above it. Source: arXiv:2304.06767, algorithm 1."""
+  or, with a threshold, all whose reward is above it. Source: arXiv:2304.06767."""
   groups = groups_of(experience)
   if threshold is None:
     best = groups.score == jnp.where(groups.there, groups.score, -jnp.inf).max(1, keepdims=True)

@@ -20,7 +20,7 @@ Loss = tuple[Array, dict[str, Array]]
 @COUPLED.register(needs=['old_logp', 'coupled'])
 def kl_cov(now: Scores, t: Targets, *, coef: float = 1.0, share: float = 2e-4) -> Loss:
   """-A rho, plus coef |log rho| on the `share` of tokens (at least one) with the largest covariance
-  of advantage and log-probability. Source: arXiv:2505.22617, eq. 13."""
+  of advantage and log-probability. Source: arXiv:2505.22617."""
   cov = jnp.where(t.mask, _covariance(now, t), -jnp.inf)
   count = jnp.maximum((share * t.mask.sum()).astype(jnp.int32), 1)
   chosen = _largest(cov, count) & t.mask
@@ -41,8 +41,8 @@ def clip_cov(
   high: float = 5.0,
 ) -> Loss:
   """ppo_clip, without the gradient of a random `share` of tokens (at least one), drawn from those
-  whose covariance of advantage and log-probability is in low..high. Source: arXiv:2505.22617,
-  eq. 11. The draw is a hash of the token's own log-probability: no place in a batch changes it."""
+  whose covariance of advantage and log-probability is in low..high. Source: arXiv:2505.22617. The
+  draw is a hash of the token's own log-probability: no place in a batch changes it."""
   loss, metrics = ppo_clip(now, t, eps=eps, eps_high=eps_high, dual_clip=None)
   cov = fixed(_covariance(now, t))
   free = t.mask & (metrics['policy/clip_fraction'] == 0) & (cov > low) & (cov < high)
@@ -57,7 +57,7 @@ def m2po(
   now: Scores, t: Targets, *, bound: float = 0.04, eps: float = 0.2, eps_high: float | None = None
 ) -> Loss:
   """ppo_clip on the tokens that stay when those with the largest squared log-ratio are dropped
-  until the mean square of the rest is below `bound`. Source: arXiv:2510.01161, eq. 8.
+  until the mean square of the rest is below `bound`. Source: arXiv:2510.01161.
   """
   loss, metrics = ppo_clip(now, t, eps=eps, eps_high=eps_high, dual_clip=None)
   square = fixed(jnp.where(t.mask, log_ratio(now, t) ** 2, jnp.inf))

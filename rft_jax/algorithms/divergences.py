@@ -58,8 +58,8 @@ def jensen_shannon(
   *, beta: float = 0.5, coef: float = 1.0, temperature: float = 1.0, teacher: str = 'teacher'
 ) -> Distillation:
   """beta KL(teacher || M) + (1 - beta) KL(student || M), M = (1 - beta) student + beta teacher; at
-  beta 0 KL(teacher || student), at 1 KL(student || teacher), as in TRL. Source: arXiv:2306.13649,
-  eq. 1 (GKD)."""
+  beta 0 KL(teacher || student), at 1 KL(student || teacher), as in TRL. Source: arXiv:2306.13649
+  (GKD)."""
   if not 0 <= beta <= 1:
     raise ConfigError(f"distill 'jensen_shannon': beta={beta} must be from 0 to 1")
   if beta in (0, 1):
@@ -83,7 +83,7 @@ def top_k(
   teacher: str = 'teacher',
 ) -> Distillation:
   """jensen_shannon on the teacher's k likeliest tokens and one bucket for all others. Source:
-  arXiv:2601.19897, sec. 3 (SDFT)."""
+  arXiv:2601.19897 (SDFT)."""
   if k < 1:
     raise ConfigError(f"distill 'top_k': k={k} must be at least 1")
   inner = jensen_shannon(beta=beta).divergence

@@ -22,7 +22,7 @@ class Bonus(NamedTuple):
 
 @ENTROPIES.register(needs=['entropy'])
 def bonus(*, coef: float = 0.01) -> Bonus:
-  """A constant coefficient; below 0 it is a penalty. Source: arXiv:1602.01783, sec. 4."""
+  """A constant coefficient; below 0 it is a penalty. Source: arXiv:1602.01783."""
   return Bonus(coef)
 
 
@@ -36,7 +36,7 @@ def adaptive(
   high: float = 1.0,
 ) -> Bonus:
   """The coefficient grows by delta while the entropy is at or below target (nats), else shrinks,
-  within low..high. Source: arXiv:2505.22312, sec. 4.2."""
+  within low..high. Source: arXiv:2505.22312."""
   if not low <= coef <= high:
     raise ConfigError(f'entropy: coef={coef} must be within low={low} .. high={high}')
 

@@ -61,7 +61,7 @@ def gigpo(
   scale: str = 'none',
   eps: float = 1e-6,
 ) -> Pair:
-  """A = A_episode + omega A_step. Source: arXiv:2505.10978, eq. 3 to 8.
+  """A = A_episode + omega A_step. Source: arXiv:2505.10978.
 
   A_episode compares the sum of rewards of the attempts at a task; A_step compares, among turns that
   start from the same state of the same task, what followed, discounted by gamma. scale='group'

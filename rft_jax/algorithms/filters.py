@@ -17,8 +17,8 @@ FILTERS = Registry('filter')
 def mixed_groups(
   experience: Experience, targets: Targets, total: Total, *, threshold: float = 0.0
 ) -> Array:
-  """Groups whose rewards have a standard deviation above threshold. Source: arXiv:2503.14476, eq.
-  11. To replace the others by new samples instead, set the stage's `refill`."""
+  """Groups whose rewards have a standard deviation above threshold. Source: arXiv:2503.14476. To
+  replace the others by new samples instead, set the stage's `refill`."""
   return _rows(experience, groups_of(experience).std(1) > threshold)
 
 
@@ -33,7 +33,7 @@ def difficulty(
 
 @FILTERS.register(needs=['truncated'])
 def finished(experience: Experience, targets: Targets, total: Total) -> Array:
-  """Answers that ended by themselves. Source: arXiv:2503.14476, sec. 3.4 (overlong filtering)."""
+  """Answers that ended by themselves. Source: arXiv:2503.14476 (overlong filtering)."""
   return experience.target & ~experience.facts['truncated'][:, None]
 
 
@@ -47,7 +47,7 @@ def imitated(experience: Experience, targets: Targets, total: Total) -> Array:
 def top_entropy(
   experience: Experience, targets: Targets, total: Total, *, share: float = 0.2
 ) -> Array:
-  """The `share` of tokens with the highest entropy. Source: arXiv:2506.01939, eq. 6."""
+  """The `share` of tokens with the highest entropy. Source: arXiv:2506.01939."""
   entropy = jnp.where(experience.target, targets.old.entropy, jnp.nan)
   edge = jnp.nanquantile(total.gather(entropy), 1 - share)
   return experience.target & (entropy >= edge)

@@ -22,8 +22,8 @@ def nll(now: Scores, t: Targets) -> Loss:
 
 @IMITATION.register()
 def dft(now: Scores, t: Targets) -> Loss:
-  """-sg(pi) log pi: imitation without a preference for what is unlikely. Source: arXiv:2508.05629,
-  eq. 9; Trinity's sft_is."""
+  """-sg(pi) log pi: imitation without a preference for what is unlikely. Source: arXiv:2508.05629;
+  Trinity's sft_is."""
   logp = _logp(now, t)
   return -fixed(jnp.exp(logp)) * logp, {}
 
@@ -31,7 +31,7 @@ def dft(now: Scores, t: Targets) -> Loss:
 @IMITATION.register()
 def phi(now: Scores, t: Targets, *, cutoff: float = 1.0) -> Loss:
   """-sg(pi (1 - pi)) log pi: imitation of what is neither certain nor far off; log pi counts as at
-  most log cutoff. Source: arXiv:2508.11408, eq. 8 (CHORD)."""
+  most log cutoff. Source: arXiv:2508.11408 (CHORD)."""
   logp = _logp(now, t)
   p = fixed(jnp.exp(logp))
   bounded = jnp.minimum(logp, jnp.log(cutoff)) if cutoff < 1 else logp

@@ -5,7 +5,7 @@ A member makes a `Penalty`: `estimate(now, t)` -> f32[N,T], times a coefficient,
 loss or subtracted from the reward (`where='loss' | 'reward'`; there `now` is the policy that the
 iteration began with). With a `target`, the coefficient adapts: coef (1 + clip(kl / target - 1,
 -0.2, 0.2) N / horizon) after each iteration of N sequences. Source of the estimators: Schulman
-2020, "Approximating KL divergence"; of the controller: arXiv:1909.08593, sec. 2.2.
+2020, "Approximating KL divergence"; of the controller: arXiv:1909.08593.
 """
 
 from collections.abc import Callable
@@ -111,8 +111,7 @@ def unbiased_k3(
 ) -> Penalty:
   """rho k3, differentiated through rho as well: on-policy the gradient of KL(policy || reference),
   and unbiased off-policy. sequence: rho is the answer's geometric mean, as in TRL with sequence
-  ratios. high: rho counts as at most this (2: Trinity's corrected_k3). Source: arXiv:2512.02556,
-  sec. 3.1."""
+  ratios. high: rho counts as at most this (2: Trinity's corrected_k3). Source: arXiv:2512.02556."""
 
   def estimate(now, t):
     r = jnp.exp(mean_log_ratio(now, t)) if sequence else ratio(now, t)

@@ -20,7 +20,7 @@ def chord(
   step: Array, *, warmup: int = 0, decay: int = 0, peak: float = 0.1, valley: float = 0.1
 ) -> Array:
   """From 0 linearly to peak over `warmup` steps, along a cosine to valley over `decay` steps, then
-  valley. Source: arXiv:2508.11408, sec. 3.2."""
+  valley. Source: arXiv:2508.11408."""
   x = jnp.asarray(step, jnp.float32)
   rising = peak * x / max(warmup, 1)
   along = jnp.clip((x - warmup) / max(decay, 1), 0, 1)

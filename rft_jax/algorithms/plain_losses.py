@@ -29,15 +29,14 @@ def on_policy(now: Scores, t: Targets) -> Loss:
 
 @PLAIN.register(needs=['old_logp'])
 def importance_sampling(now: Scores, t: Targets) -> Loss:
-  """-A rho, no clipping. Source: arXiv:1502.05477, eq. 14."""
+  """-A rho, no clipping. Source: arXiv:1502.05477."""
   r = ratio(now, t)
   return -t.advantages * r, {'policy/ratio': r}
 
 
 @PLAIN.register(needs=['old_logp'])
 def tis_pg(now: Scores, t: Targets, *, cap: float = 1.0) -> Loss:
-  """-A sg(min(rho, cap)) log pi: truncated importance sampling. Source: ROLL; arXiv:1802.01561,
-  sec. 4.1."""
+  """-A sg(min(rho, cap)) log pi: truncated importance sampling. Source: ROLL; arXiv:1802.01561."""
   r = ratio(now, t)
   return -t.advantages * fixed(jnp.minimum(r, cap)) * _logp(now, t), {'policy/ratio': r}
 
@@ -46,7 +45,7 @@ def tis_pg(now: Scores, t: Targets, *, cap: float = 1.0) -> Loss:
 def topr(now: Scores, t: Targets, *, threshold: float = 0.0, token_ratio: bool = False) -> Loss:
   """-A log pi for A > threshold, else -sg(min(w, 1)) A log pi: bad answers that have become
   unlikely are left alone. w is the ratio of the whole answer; token_ratio takes each token's, as
-  Trinity-RFT does. Source: arXiv:2503.14286, eq. 8. Use with advantage 'reinforce'."""
+  Trinity-RFT does. Source: arXiv:2503.14286. Use with advantage 'reinforce'."""
   r = ratio(now, t) if token_ratio else jnp.exp(total_log_ratio(now, t))
   weight = jnp.where(t.advantages > threshold, 1, fixed(jnp.minimum(r, 1)))
   return -weight * t.advantages * _logp(now, t), {}
@@ -54,13 +53,13 @@ def topr(now: Scores, t: Targets, *, threshold: float = 0.0, token_ratio: bool =
 
 @PLAIN.register()
 def opmd(now: Scores, t: Targets, *, tau: float = 1.0) -> Loss:
-  """-A log pi / (1 + tau). Source: Trinity-RFT, arXiv:2505.17826, appendix A."""
+  """-A log pi / (1 + tau). Source: Trinity-RFT, arXiv:2505.17826."""
   return -t.advantages * _logp(now, t) / (1 + tau), {}
 
 
 @PLAIN.register(needs=['old_logp'])
 def kimi(now: Scores, t: Targets, *, tau: float = 0.1) -> Loss:
-  """-A log pi + tau / 2 (log rho)^2. Source: arXiv:2501.12599, eq. 3."""
+  """-A log pi + tau / 2 (log rho)^2. Source: arXiv:2501.12599."""
   d = log_ratio(now, t)
   return -t.advantages * _logp(now, t) + 0.5 * tau * d**2, {}
 
@@ -90,8 +89,7 @@ def rec(
   ring_high: float = 2.0,
   temperature: float = 1.0,
 ) -> Loss:
-  """-A' log pi where the ratio is in range, plus coef x a regulariser. Source: arXiv:2509.24203,
-  eq. 12 and table 1.
+  """-A' log pi where the ratio is in range, plus coef x a regulariser. Source: arXiv:2509.24203.
 
   clip: 'none' | 'two-side' | 'one-side' | 'ring' | 'gspo-one-side' (aggregate that by sequence).
   weight of A: 'none' | 'importance_sampling' (rho) | 'gspo_importance_sampling' | 'advantage'

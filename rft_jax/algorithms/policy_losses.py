@@ -38,9 +38,9 @@ def ppo_clip(
   """max(-A rho, -A clip(rho, 1 - eps, 1 + eps_high)), at most -A dual_clip where A < 0.
 
   eps_high (default eps): arXiv:2503.14476, eq. 10. dual_clip (None = off): arXiv:1912.09729, eq. 5.
-  delta: rho counts as at most delta on either side (arXiv:2505.07291, eq. 3). stale: answers with
+  delta: rho counts as at most delta on either side (arXiv:2505.07291). stale: answers with
   A < 0 whose tokens have become less likely by more than `stale` nats on average give no gradient
-  (arXiv:2512.02556, sec. 3.1). Source: arXiv:1707.06347, eq. 7.
+  (arXiv:2512.02556). Source: arXiv:1707.06347, eq. 7.
   """
   r = ratio(now, t)
   bounded = r if delta is None else jnp.minimum(r, delta)
@@ -55,8 +55,8 @@ def ppo_clip(
 
 @CLIPPED.register(needs=['old_logp'])
 def gspo(now: Scores, t: Targets, *, eps: float = 3e-4, eps_high: float | None = 4e-4) -> Loss:
-  """max(-A s, -A clip(s)) with s = exp(mean log rho) of the whole answer. Source: arXiv:2507.18071,
-  eq. 5. Aggregate by sequence."""
+  """max(-A s, -A clip(s)) with s = exp(mean log rho) of the whole answer. Source: arXiv:2507.18071.
+  Aggregate by sequence."""
   s = jnp.exp(mean_log_ratio(now, t))
   loss, outside = _clipped(s, t.advantages, eps, eps_high)
   return loss, _shown(s, outside, t)
@@ -67,7 +67,7 @@ def gspo_token(
   now: Scores, t: Targets, *, eps: float = 3e-4, eps_high: float | None = 4e-4
 ) -> Loss:
   """The value of gspo, with each token's gradient weighed by its own advantage: s = sg(exp mean log
-  rho) exp(lp - sg lp). Source: arXiv:2507.18071, eq. 14."""
+  rho) exp(lp - sg lp). Source: arXiv:2507.18071."""
   d = jnp.where(t.mask, now.logp, 0)
   s = jnp.exp(fixed(mean_log_ratio(now, t)) + d - fixed(d))
   loss, outside = _clipped(s, t.advantages, eps, eps_high)
@@ -86,7 +86,7 @@ def rloo_sequence(now: Scores, t: Targets, *, eps: float = 0.2) -> Loss:
 @CLIPPED.register(needs=['old_logp'])
 def gmpo(now: Scores, t: Targets, *, eps: float = 0.4, eps_high: float | None = None) -> Loss:
   """-mean A x the geometric mean of the clipped ratios: log rho is clipped to -eps..eps_high on the
-  side where A would push it further. Source: arXiv:2507.20673, eq. 4. Aggregate by
+  side where A would push it further. Source: arXiv:2507.20673. Aggregate by
   seq_mean_token_mean."""
   d, sign = log_ratio(now, t), jnp.sign(t.advantages)
   near = jnp.clip(d, -eps, eps if eps_high is None else eps_high)
@@ -107,8 +107,8 @@ def cispo(
   mask_high: float | None = None,
 ) -> Loss:
   """-A sg(clip(rho, 1 - eps, 1 + eps_high)) log pi: clipped tokens keep a gradient. Source:
-  arXiv:2506.13585, eq. 4. mask_low, mask_high: tokens further out than these, where A pushes them
-  further, give none (eq. 7; None = never)."""
+  arXiv:2506.13585. mask_low, mask_high: tokens further out than these, where A pushes them
+  further, give none (None = never)."""
   r = ratio(now, t)
   loss = -t.advantages * fixed(clip(r, eps, eps_high)) * _logp(now, t)
   up = jnp.inf if mask_high is None else 1 + mask_high
@@ -139,7 +139,7 @@ def sapo(
 ) -> Loss:
   """-(4 / tau) sigmoid(tau (rho - 1)) A: a soft gate, whose gradient fades on both sides of rho =
   1; tau_negative where A <= 0. sequence: rho is the answer's geometric mean. Source:
-  arXiv:2511.20347, eq. 5."""
+  arXiv:2511.20347."""
   r = jnp.exp(mean_log_ratio(now, t)) if sequence else ratio(now, t)
   sharp = jnp.where(t.advantages > 0, tau, tau_negative)
   gate = 1 / (1 + jnp.exp(-sharp * (r - 1)))
@@ -157,7 +157,7 @@ def vespo(
   lam_negative: float = 2.0,
 ) -> Loss:
   """-sg(phi(w)) A log pi, w the ratio of the whole answer (times its correction), log phi = lam + k
-  log w - lam w: the variational weight of arXiv:2602.10693, eq. 11; k_negative, lam_negative where
+  log w - lam w: the variational weight of arXiv:2602.10693; k_negative, lam_negative where
   A < 0. `correction` is part of w and not applied again."""
   log_w = log_ratio(now, t).sum(1, keepdims=True)
   if t.correction is not None:

@@ -56,12 +56,12 @@ def sigmoid(
   alpha: float = 0.5,
   beyond: float = 1.0,
 ) -> Array:
-  """-log sigma(beta (c - r)), c and r the log-ratios. Source: arXiv:2305.18290, eq. 7 (DPO).
+  """-log sigma(beta (c - r)), c and r the log-ratios. Source: arXiv:2305.18290 (DPO).
 
-  label_smoothing: the share of wrong labels that is expected (cDPO, arXiv:2305.18290, app. A).
-  divergence: 'reverse_kl' | 'forward_kl' | 'js' | 'alpha' replaces c and r (arXiv:2309.16240, table
-  1). beyond: weight of the tokens past the length of the shorter answer (LD-DPO, arXiv:2409.06411,
-  eq. 11; the reference's sum stays whole).
+  label_smoothing: the share of wrong labels that is expected (cDPO, arXiv:2305.18290). divergence:
+  'reverse_kl' | 'forward_kl' | 'js' | 'alpha' replaces c and r (arXiv:2309.16240). beyond: weight
+  of the tokens past the length of the shorter answer (LD-DPO, arXiv:2409.06411; the reference's sum
+  stays whole).
   """
   forms = dict(
     reverse_kl=lambda z: z,
@@ -83,7 +83,7 @@ def robust(
   chosen: Side, rejected: Side, *, beta: float = 0.1, label_smoothing: float = 0.1
 ) -> Array:
   """[-(1 - e) log sigma(x) + e log sigma(-x)] / (1 - 2 e), x = beta (c - r): unbiased under labels
-  flipped with probability e. Source: arXiv:2403.00409, eq. 12 (rDPO)."""
+  flipped with probability e. Source: arXiv:2403.00409 (rDPO)."""
   x, e = beta * (chosen.ratio - rejected.ratio), label_smoothing
   return (-(1 - e) * LOGSIG(x) + e * LOGSIG(-x)) / (1 - 2 * e)
 
@@ -96,7 +96,7 @@ def hinge(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
 
 @PAIRED.register(needs=['ref_logp'])
 def ipo(chosen: Side, rejected: Side, *, beta: float = 0.1, average: bool = True) -> Array:
-  """(c - r - 1 / (2 beta))^2. Source: arXiv:2310.12036, eq. 17. average: c and r per token, as in
+  """(c - r - 1 / (2 beta))^2. Source: arXiv:2310.12036. average: c and r per token, as in
   TRL; the paper sums."""
   c, r = chosen.ratio, rejected.ratio
   if average:
@@ -108,8 +108,7 @@ def ipo(chosen: Side, rejected: Side, *, beta: float = 0.1, average: bool = True
 def exo_pair(
   chosen: Side, rejected: Side, *, beta: float = 0.1, label_smoothing: float = 1e-3
 ) -> Array:
-  """KL(q || labels) with q = sigma(beta (c - r)), labels smoothed. Source: arXiv:2402.00856, eq.
-  16."""
+  """KL(q || labels) with q = sigma(beta (c - r)), labels smoothed. Source: arXiv:2402.00856."""
   x, e = beta * (chosen.ratio - rejected.ratio), label_smoothing
   return SIGMA(x) * (LOGSIG(x) - jnp.log(1 - e)) + SIGMA(-x) * (LOGSIG(-x) - jnp.log(e))
 
@@ -117,7 +116,7 @@ def exo_pair(
 @PAIRED.register(needs=['ref_logp'])
 def nca_pair(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
   """-log sigma(beta c) - log sigma(-beta c) / 2 - log sigma(-beta r) / 2: keeps the likelihood of
-  what is chosen. Source: arXiv:2402.05369, eq. 13."""
+  what is chosen. Source: arXiv:2402.05369."""
   c, r = beta * chosen.ratio, beta * rejected.ratio
   return -LOGSIG(c) - 0.5 * LOGSIG(-c) - 0.5 * LOGSIG(-r)
 
@@ -130,14 +129,14 @@ def bco_pair(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
 
 @PAIRED.register(needs=['ref_logp'])
 def sppo_hard(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
-  """(c - 1 / (2 beta))^2 + (r + 1 / (2 beta))^2. Source: arXiv:2405.00675, eq. 4.6."""
+  """(c - 1 / (2 beta))^2 + (r + 1 / (2 beta))^2. Source: arXiv:2405.00675."""
   return (chosen.ratio - 0.5 / beta) ** 2 + (rejected.ratio + 0.5 / beta) ** 2
 
 
 @PAIRED.register(needs=['ref_logp', 'coupled'])
 def aot(chosen: Side, rejected: Side, *, beta: float = 0.1, label_smoothing: float = 0.0) -> Array:
   """sigmoid on the differences of sorted values, sort(lp_c - lp_r) - sort(ref_c - ref_r): the
-  policy's margins dominate the reference's as a distribution. Source: arXiv:2406.05882, alg. 1."""
+  policy's margins dominate the reference's as a distribution. Source: arXiv:2406.05882."""
   margins, others = chosen.logp - rejected.logp, chosen.ref - rejected.ref
   return smoothed(beta * _sorted_gap(margins, others, chosen.there), label_smoothing)
 
@@ -146,8 +145,7 @@ def aot(chosen: Side, rejected: Side, *, beta: float = 0.1, label_smoothing: flo
 def aot_unpaired(
   chosen: Side, rejected: Side, *, beta: float = 0.1, label_smoothing: float = 0.0
 ) -> Array:
-  """sigmoid on sort(c) - sort(r): needs no two answers to one prompt. Source: arXiv:2406.05882,
-  alg. 1."""
+  """sigmoid on sort(c) - sort(r): needs no two answers to one prompt. Source: arXiv:2406.05882."""
   gap = _sorted_gap(chosen.ratio, rejected.ratio, chosen.there)
   return smoothed(beta * gap, label_smoothing)
 
@@ -155,14 +153,14 @@ def aot_unpaired(
 @PAIRED.register(needs=['ref_logp'])
 def apo_zero(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
   """1 - sigma(beta c) + sigma(beta r): for a policy worse than what is chosen. Source:
-  arXiv:2408.06266, eq. 5."""
+  arXiv:2408.06266."""
   return 1 - SIGMA(beta * chosen.ratio) + SIGMA(beta * rejected.ratio)
 
 
 @PAIRED.register(needs=['ref_logp'])
 def apo_down(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
   """sigma(beta c) + 1 - sigma(beta (c - r)): for a policy better than what is chosen. Source:
-  arXiv:2408.06266, eq. 6."""
+  arXiv:2408.06266."""
   c, r = beta * chosen.ratio, beta * rejected.ratio
   return SIGMA(c) + 1 - SIGMA(c - r)
 
@@ -170,7 +168,7 @@ def apo_down(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
 @PAIRED.register(needs=['ref_logp'])
 def discopop(chosen: Side, rejected: Side, *, beta: float = 0.1, tau: float = 0.05) -> Array:
   """(1 - q)(-log sigma(x)) + q e^-x with x = beta (c - r), q = sigma(x / tau). Source:
-  arXiv:2406.08414, eq. 7."""
+  arXiv:2406.08414."""
   x = beta * (chosen.ratio - rejected.ratio)
   q = SIGMA(x / tau)
   return -(1 - q) * LOGSIG(x) + q * jnp.exp(-x)
@@ -178,7 +176,7 @@ def discopop(chosen: Side, rejected: Side, *, beta: float = 0.1, tau: float = 0.
 
 @PAIRED.register(needs=['ref_logp'])
 def sigmoid_norm(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
-  """-log sigma(beta (c / n_c - r / n_r)). Source: arXiv:2411.15124, sec. 5.1 (Tulu 3)."""
+  """-log sigma(beta (c / n_c - r / n_r)). Source: arXiv:2411.15124 (Tulu 3)."""
   c, r = (x.ratio / jnp.maximum(x.length, 1) for x in (chosen, rejected))
   return -LOGSIG(beta * (c - r))
 
@@ -186,7 +184,7 @@ def sigmoid_norm(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
 @PAIRED.register(needs=['ref_logp'])
 def dpop(chosen: Side, rejected: Side, *, beta: float = 0.1, lam: float = 1.0) -> Array:
   """-log sigma(beta (c - r - lam max(0, -c))): what is chosen must not become unlikelier. Source:
-  arXiv:2402.13228, eq. 4."""
+  arXiv:2402.13228."""
   c, r = chosen.ratio, rejected.ratio
   return -LOGSIG(beta * (c - r - lam * jax.nn.relu(-c)))
 
@@ -194,7 +192,7 @@ def dpop(chosen: Side, rejected: Side, *, beta: float = 0.1, lam: float = 1.0) -
 @PAIRED.register(needs=['ref_logp'])
 def mpo(chosen: Side, rejected: Side, *, losses: dict | None = None) -> Array:
   """A weighted sum of others: losses={'sigmoid(beta=0.1)': 0.8, 'bco_pair': 0.2}, the default.
-  Source: arXiv:2411.10442, eq. 4 (its third part is the algorithm's `nll`)."""
+  Source: arXiv:2411.10442 (its third part is the algorithm's `nll`)."""
   parts = losses or {'sigmoid': 0.8, 'bco_pair': 0.2}
   return sum(
     (weight * PAIRED.lookup(spec)(chosen, rejected) for spec, weight in parts.items()),
@@ -212,7 +210,7 @@ def cpo(
   form: str = 'sigmoid',
 ) -> Array:
   """DPO without a reference, x = lp_c - lp_r: form 'sigmoid' | 'hinge' | 'ipo'. Source:
-  arXiv:2401.08417, eq. 5; use with nll=1."""
+  arXiv:2401.08417; use with nll=1."""
   x = chosen.logp - rejected.logp
   forms = dict(
     sigmoid=lambda: smoothed(beta * x, label_smoothing),
@@ -234,7 +232,7 @@ def simpo(
   label_smoothing: float = 0.0,
 ) -> Array:
   """-log sigma(beta (l_c - l_r) - gamma), l the log-probability per token. Source:
-  arXiv:2405.14734, eq. 6."""
+  arXiv:2405.14734."""
   return smoothed(beta * (chosen.mean - rejected.mean) - gamma, label_smoothing)
 
 
@@ -243,7 +241,7 @@ def alphapo(
   chosen: Side, rejected: Side, *, beta: float = 2.0, gamma: float = 0.5, alpha: float = 0.25
 ) -> Array:
   """simpo with (1 - p^-alpha) / alpha in place of log p, p the geometric mean. Source:
-  arXiv:2501.03884, eq. 7."""
+  arXiv:2501.03884."""
   c, r = ((1 - jnp.exp(-alpha * x.mean)) / alpha for x in (chosen, rejected))
   return -LOGSIG(beta * (c - r) - gamma)
 
@@ -251,7 +249,7 @@ def alphapo(
 @PAIRED.register()
 def orpo(chosen: Side, rejected: Side, *, beta: float = 0.1) -> Array:
   """-beta log sigma(log odds_c - log odds_r), odds = p / (1 - p), p the geometric mean. Source:
-  arXiv:2403.07691, eq. 7; use with nll=1."""
+  arXiv:2403.07691; use with nll=1."""
   c, r = (jnp.minimum(x.mean, -1e-6) for x in (chosen, rejected))
   log1mexp = lambda x: jnp.log1p(-jnp.exp(x))
   return -beta * LOGSIG(c - r - (log1mexp(c) - log1mexp(r)))

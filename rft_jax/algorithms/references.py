@@ -20,7 +20,7 @@ def constant(ref: PyTree, params: PyTree, step: Array) -> PyTree:
 def refresh(
   ref: PyTree, params: PyTree, step: Array, *, every: int = 512, mix: float = 0.6
 ) -> PyTree:
-  """Every so many iterations mix x policy + (1 - mix) x reference. Source: arXiv:2404.09656, eq. 4
+  """Every so many iterations mix x policy + (1 - mix) x reference. Source: arXiv:2404.09656
   (TR-DPO). mix=1 takes the policy itself, such as SPIN's opponent."""
   if every < 1 or not 0 < mix <= 1:
     raise ConfigError(f'reference: every={every} must be 1 or more and mix={mix} in (0, 1]')
@@ -30,6 +30,5 @@ def refresh(
 
 @REFERENCES.register()
 def ema(ref: PyTree, params: PyTree, step: Array, *, decay: float = 0.99) -> PyTree:
-  """decay x reference + (1 - decay) x policy, after each iteration. Source: arXiv:2401.10020;
-  arXiv:1703.01780."""
+  """decay x reference + (1 - decay) x policy, after each iteration. Source: arXiv:1703.01780."""
   return refresh(ref, params, step, every=1, mix=1 - decay)

@@ -28,15 +28,15 @@ def reinforce(
 def reinforce_plus_plus(
   experience: Experience, targets: Targets, total: Total, *, gamma: float = 1.0
 ) -> Pair:
-  """Discounted returns, whitened over all tokens of the batch. Source: arXiv:2501.03262, eq. 6."""
+  """Discounted returns, whitened over all tokens of the batch. Source: arXiv:2501.03262."""
   returns = discounted(experience, gamma)
   return whiten(returns, experience.target, total), returns
 
 
 @TOKENWISE.register(needs=['several'])
 def reinforce_plus_plus_baseline(experience: Experience, targets: Targets, total: Total) -> Pair:
-  """R - mean of the group, whitened over all tokens of the batch. Source: arXiv:2501.03262,
-  sec. 3.3; verl."""
+  """R - mean of the group, whitened over all tokens of the batch. Source: arXiv:2501.03262;
+  verl."""
   groups = groups_of(experience)
   advantages, _ = spread(experience, alone(groups, groups.centred(), 'zero'))
   there = experience.target & groups.there.reshape(-1, 1)
@@ -46,7 +46,7 @@ def reinforce_plus_plus_baseline(experience: Experience, targets: Targets, total
 @TOKENWISE.register(needs=['baseline'])
 def remax(experience: Experience, targets: Targets, total: Total, *, gamma: float = 1.0) -> Pair:
   """Discounted returns less the reward of the greedy answer, facts['baseline']. Source:
-  arXiv:2310.10505, eq. 5."""
+  arXiv:2310.10505."""
   returns = discounted(experience, gamma)
   baseline = experience.facts['baseline'][:, None]
   return jnp.where(experience.target, returns - baseline, 0), returns
@@ -107,7 +107,7 @@ def vapo(
   whiten_advantages: bool = True,
 ) -> Pair:
   """GAE with lam = 1 - 1 / (alpha n) for an answer of n tokens, returns with lam = 1. Source:
-  arXiv:2504.05118, sec. 4.1. lam is at least `low`: the formula is for long answers, and of a short
+  arXiv:2504.05118. lam is at least `low`: the formula is for long answers, and of a short
   one (20 tokens) would leave nothing."""
   mask = experience.target
   lam = jnp.maximum(1 - 1 / (alpha * jnp.maximum(mask.sum(1), 1)), low)
@@ -123,7 +123,7 @@ def on_policy_distill(
   experience: Experience, targets: Targets, total: Total, *, coef: float = 1.0
 ) -> Pair:
   """A_t = coef (log p_teacher - log p_old) of the sampled token: in expectation the gradient of the
-  reverse KL to the teacher. Source: arXiv:2306.13649, sec. 3; Trinity-RFT."""
+  reverse KL to the teacher. Source: arXiv:2306.13649; Trinity-RFT."""
   gap = coef * (targets.teacher_logp - targets.old_logp)
   advantages = jnp.where(experience.target, gap, 0)
   return advantages, advantages

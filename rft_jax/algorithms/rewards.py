@@ -19,7 +19,7 @@ SHAPING = Registry('shaping')
 @UNSUPERVISED.register(needs=['answer'])
 def majority(experience: Experience, old: Scores | None) -> Array:
   """1 for the answer that most samples of the group give, else 0; no answer (-1) has no vote, and
-  of equally frequent ones the smallest number wins. Source: arXiv:2504.16084, eq. 2 (TTRL)."""
+  of equally frequent ones the smallest number wins. Source: arXiv:2504.16084 (TTRL)."""
   votes = experience.facts['answer'].reshape(-1, experience.group)
   same = (votes[:, :, None] == votes[:, None, :]).sum(2) * (votes >= 0)
   most = same.max(1, keepdims=True)
@@ -29,8 +29,8 @@ def majority(experience: Experience, old: Scores | None) -> Array:
 
 @UNSUPERVISED.register(needs=['old_certainty'])
 def self_certainty(experience: Experience, old: Scores) -> Array:
-  """Mean over tokens of logsumexp z - mean z = KL(uniform || p) + log V. Source: arXiv:2505.19590,
-  eq. 2 (INTUITOR)."""
+  """Mean over tokens of logsumexp z - mean z = KL(uniform || p) + log V. Source: arXiv:2505.19590
+  (INTUITOR)."""
   return masked_mean(old.certainty, experience.target)[:, 0]
 
 
@@ -45,7 +45,7 @@ def certainty(experience: Experience, old: Scores, *, mean: bool = True) -> Arra
 @UNSUPERVISED.register()
 def likelihood(experience: Experience, old: Scores | None) -> Array:
   """Mean log-probability of the tokens: how sure the sampler was of what it said. Source:
-  arXiv:2505.15134, sec. 3.2."""
+  arXiv:2505.15134."""
   return masked_mean(experience.behaviour_logp, experience.target)[:, 0]
 
 
@@ -54,7 +54,7 @@ def overlong(
   experience: Experience, *, limit: int | None = None, buffer: int = 0, factor: float = 1.0
 ) -> Array:
   """0 up to limit - buffer tokens, falling to -factor at limit and staying there. limit: tokens,
-  default all columns after the prompt. Source: arXiv:2503.14476, eq. 13."""
+  default all columns after the prompt. Source: arXiv:2503.14476."""
   width = limit or experience.tokens.shape[1] - experience.prefix
   if not 0 <= buffer <= width:
     raise ConfigError(f'shaping: buffer={buffer} must be from 0 to the limit of {width} tokens')
@@ -65,7 +65,7 @@ def overlong(
 @SHAPING.register()
 def repetition(experience: Experience, *, size: int = 3, factor: float = 1.0) -> Array:
   """-factor times the share of runs of `size` tokens that the answer contains earlier already.
-  Source: arXiv:2502.03373, sec. 4.3."""
+  Source: arXiv:2502.03373."""
   mask, tokens = experience.target, experience.tokens
   width = tokens.shape[1] - size + 1
   if width < 1:

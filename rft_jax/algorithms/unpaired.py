@@ -25,7 +25,7 @@ def kto(
   undesirable: float = 1.0,
 ) -> Array:
   """desirable (1 - sigma(beta (h - z))) for good, undesirable (1 - sigma(beta (z - h))) for bad
-  answers, z the shift. Source: arXiv:2402.01306, eq. 8. Keep desirable x good ones within 1 to 4/3
+  answers, z the shift. Source: arXiv:2402.01306. Keep desirable x good ones within 1 to 4/3
   of undesirable x bad ones."""
   x = beta * (answer.ratio - shift)
   return jnp.where(good, desirable * (1 - SIGMA(x)), undesirable * (1 - SIGMA(-x)))
@@ -42,7 +42,7 @@ def apo_zero_unpaired(
   undesirable: float = 1.0,
 ) -> Array:
   """1 - sigma(beta h) for good, sigma(beta h) for bad answers: needs no other rows, so it suits
-  single events. Source: arXiv:2408.06266, eq. 5; TRL."""
+  single events. Source: arXiv:2408.06266; TRL."""
   x = beta * answer.ratio
   return jnp.where(good, desirable * (1 - SIGMA(x)), undesirable * SIGMA(x))
 
@@ -50,6 +50,6 @@ def apo_zero_unpaired(
 @UNPAIRED.register(needs=['ref_logp', 'labels', 'running_mean'])
 def bco(answer: Side, good: Array, shift: Array, *, beta: float = 0.1) -> Array:
   """-log sigma(beta h - delta) for good, -log sigma(delta - beta h) for bad answers, delta = beta x
-  shift the running mean of the rewards. Source: arXiv:2404.04656, eq. 9."""
+  shift the running mean of the rewards. Source: arXiv:2404.04656."""
   x = beta * (answer.ratio - shift)
   return jnp.where(good, -LOGSIG(x), -LOGSIG(-x))
