@@ -116,7 +116,6 @@ DISTILLATION = dict(
     expert='nll',
     mix='constant(mu=0.5)',
   ),
-  seq_kd=dict(source='demonstrations', policy_loss='nll', aggregator='token_mean'),
 )
 PREFERENCE = dict(
   dpo=_DPO,
