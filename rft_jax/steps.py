@@ -62,7 +62,7 @@ def make_learn(
     return grads, metrics | {'loss/total': value}
 
   def update(state, batch, rng):
-    batch = objective.weigh(state, batch, total, rng)
+    batch = objective.weigh(state, batch, total)
     if microbatches == 1:
       grads, metrics = gradient(state, batch, rng)
     else:

@@ -145,7 +145,7 @@ class Objective(NamedTuple):
   """What is minimised. `steps.make_learn` turns any of them into an update.
 
   prepare(state, experience, total) -> Batch: whatever stays fixed during the iteration.
-  weigh(state, batch, total, rng) -> Batch: fills `weights`, the denominators of one optimiser step,
+  weigh(state, batch, total) -> Batch: fills `weights`, the denominators of one optimiser step,
   over all devices and micro-batches. loss(params, state, batch, rng) -> (scalar, metrics): a SUM of
   weighted terms, so that parts of a batch add up to the whole; `state` is read for what is not
   trained. adapt(state, metrics, sequences) -> state, after each iteration of so many sequences.
@@ -154,7 +154,7 @@ class Objective(NamedTuple):
   """
 
   prepare: Callable[[TrainState, PyTree, Total], PyTree]
-  weigh: Callable[[TrainState, PyTree, Total, Array], PyTree]
+  weigh: Callable[[TrainState, PyTree, Total], PyTree]
   loss: Callable[[PyTree, TrainState, PyTree, Array], tuple[Array, dict[str, Array]]]
   adapt: Callable[..., TrainState] = lambda state, metrics, sequences: state
   tuned: dict[str, float] = {}

@@ -171,7 +171,7 @@ def test_order_of_groups_does_not_matter(preset):
 def test_sharing_the_prompt_does_not_matter(preset):
   it, e, total = tiny.standard(preset), batch(preset), make_total(None)
   prepared = it.objective.prepare(it.state, e, total)
-  shared = it.objective.weigh(it.state, prepared, total, tiny.RNG)
+  shared = it.objective.weigh(it.state, prepared, total)
   single = shared.replace(experience=shared.experience.replace(group=1, prefix=0))
   gradient = jax.jit(jax.value_and_grad(it.objective.loss, has_aux=True))
   tiny.assert_close(*(gradient(it.state.params, it.state, b, tiny.RNG) for b in (shared, single)))

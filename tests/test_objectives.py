@@ -92,7 +92,7 @@ def test_on_policy_the_ratio_is_one_and_the_loss_is_minus_the_advantage():
   e, total = it.experience, make_total(None)
   own = it.policy.score(it.state.params, e).logp
   batch = it.objective.prepare(it.state, e.replace(behaviour_logp=own), total)
-  batch = it.objective.weigh(it.state, batch, total, KEYS[0])
+  batch = it.objective.weigh(it.state, batch, total)
   value, metrics = it.objective.loss(it.state.params, it.state, batch, KEYS[0])
   mean = (batch.weights['token'] * batch.targets.advantages).sum()
   np.testing.assert_allclose(value, -mean, atol=1e-6)
@@ -170,7 +170,7 @@ def value(it, experience=None):
   """The loss of one iteration before it learns, and its metrics."""
   total = make_total(None)
   batch = it.objective.prepare(it.state, experience or it.experience, total)
-  batch = it.objective.weigh(it.state, batch, total, KEYS[0])
+  batch = it.objective.weigh(it.state, batch, total)
   return it.objective.loss(it.state.params, it.state, batch, KEYS[0])
 
 

@@ -21,7 +21,7 @@ def make(stage, objective: Objective, kind: str, kept: tuple[str, ...] = ()):
 
   def run(state, experience):
     prepared = objective.prepare(state, experience, total)
-    weighed = objective.weigh(state, prepared, total, rng)
+    weighed = objective.weigh(state, prepared, total)
     value, metrics = objective.loss(state.params, state, weighed, rng)
     return jax.tree.map(total, metrics | {'loss/loss': value})
 

@@ -17,8 +17,8 @@ def mixture(usual: Objective, expert: Objective, share: Callable[[Array], Array]
   def prepare(state, experience, total):
     return tuple(o.prepare(state, e, total) for o, e in zip(both, experience, strict=True))
 
-  def weigh(state, batch, total, rng):
-    return tuple(o.weigh(state, b, total, rng) for o, b in zip(both, batch, strict=True))
+  def weigh(state, batch, total):
+    return tuple(o.weigh(state, b, total) for o, b in zip(both, batch, strict=True))
 
   def loss(params, state, batch, rng):
     mu = share(state.step)

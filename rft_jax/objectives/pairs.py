@@ -42,7 +42,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
       )
     return jax.lax.stop_gradient(Batch(experience, t))
 
-  def weigh(state, batch, total, rng):
+  def weigh(state, batch, total):
     e, t = batch.experience, batch.targets
     there = _there(t, paired)
     weights = dict(row=there / jnp.maximum(total(there), 1))
@@ -130,7 +130,7 @@ def ranking(policy: Policy, algorithm: Algorithm) -> Objective:
     t = Targets(experience.target, score=sequence_rewards(experience))
     return jax.lax.stop_gradient(Batch(experience, t))
 
-  def weigh(state, batch, total, rng):
+  def weigh(state, batch, total):
     there = _there(batch.targets, True)
     return batch.replace(weights=dict(row=there / jnp.maximum(total(there), 1)))
 

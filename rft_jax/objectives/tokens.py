@@ -68,7 +68,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
       old_logp=t.old_logp if 'old_logp' in needs else None,
     )
 
-  def weigh(state, batch, total, rng):
+  def weigh(state, batch, total):
     t = batch.targets
     weights = dict(token=aggregate(t.mask, total))
     if coupled:
