@@ -1,68 +1,32 @@
 """The arithmetic of one transformer layer, as plain functions of arrays.
 
-Attention keeps heads major and groups together, `[B,K,G,R,T,C]` (R = H / K query heads per kv
-head): its two matmuls, with a row's own keys and with the keys of the prompt that its group shares,
-then need no transposition.
+`weights` are the parameters of one layer by name, and under 'adapters' those of its low-rank
+adapters. Parameters keep their dtype; what is computed has that of the activations.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
+from rft_jax.models.attention import KV, Span, View, attend, rotate
+from rft_jax.models.config import ModelConfig
+from rft_jax.models.shapes import parts
 from rft_jax.types import Array
 
-MASKED = -1e30
-"""A finite minus infinity: rows that may attend to nothing get garbage, not NaN."""
+INPUTS = {'attention_out': 3}
+"""The matrices whose input has several axes; all others have one."""
 
 
-class KV(NamedTuple):
-  """Keys and values of a layer: [B,K,P,C] of a shared prompt, [B,K,G,S,C] of what follows it."""
+class Use(NamedTuple):
+  """How much of each adapter each token takes: amount f32[M,A]. rng: of the dropout, or None."""
 
-  k: Array
-  v: Array
+  amount: Array
+  rng: Array | None = None
 
-
-class Span(struct.PyTreeNode):
-  """Tokens that attend alike: [B,G,T] of them, which see `own` bool[B,G,T,S] of their row and
-  `past` bool[B,P] of the prompt.
-
-  cos, sin f32[B,G,T,C/2]: rotary angles of their positions.
-  """
-
-  cos: Array
-  sin: Array
-  own: Array
-  past: Array | None = None
-
-
-def span(positions: Array, own: Array, past: Array | None, head_dim: int, theta: float) -> Span:
-  """The span of tokens at positions i32[B,G,T]; angles in float32 whatever the model's dtype."""
-  angles = positions[..., None] * theta ** (-jnp.arange(0, head_dim, 2, jnp.float32) / head_dim)
-  return Span(jnp.cos(angles), jnp.sin(angles), own, past)
-
-
-def causal(valid: Array) -> Array:
-  """valid bool[...,T] -> which of its row's tokens each token sees, bool[...,T,T]: the earlier
-  ones; of packed texts, numbered i32[...,T], those of its own."""
-  earlier = jnp.tril(jnp.ones((valid.shape[-1],) * 2, bool))
-  if valid.dtype == bool:
-    return earlier & valid[..., None, :]
-  return earlier & (valid[..., None, :] == valid[..., :, None])
-
-
-def positions_of(valid: Array) -> Array:
-  """valid bool[...,T] -> each token's place i32[...,T] in its row, or in its text where texts are
-  packed, i32[...,T]."""
-  if valid.dtype == bool:
-    return jnp.maximum(jnp.cumsum(valid, -1) - 1, 0)
-  index = jnp.arange(valid.shape[-1])
-  starts = jnp.concatenate(
-    [jnp.ones_like(valid[..., :1], bool), valid[..., 1:] != valid[..., :-1]], -1
-  )
-  return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=valid.ndim - 1)
+  def at(self, index) -> 'Use':
+    """With a source of noise of its own, for a layer or a module."""
+    return self if self.rng is None else Use(self.amount, jax.random.fold_in(self.rng, index))
 
 
 @jax.custom_vjp
@@ -96,73 +60,152 @@ def _swiglu_backward(h, g):
 
 swiglu.defvjp(lambda h: (swiglu(h), h), _swiglu_backward)
 
+ACTIVATE = dict(
+  silu=jax.nn.silu,
+  gelu_pytorch_tanh=lambda x: jax.nn.gelu(x, approximate=True),
+  gelu_new=lambda x: jax.nn.gelu(x, approximate=True),
+  gelu=lambda x: jax.nn.gelu(x, approximate=False),
+  relu=jax.nn.relu,
+)
 
-def rms_norm(x: Array, scale: Array, eps: float) -> Array:
-  y = x.astype(jnp.float32)
-  return (y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + eps)).astype(x.dtype) * scale
+
+def linear(c: ModelConfig, weights: dict, name: str, x: Array, use: Use | None) -> Array:
+  """x [M,D] through the matrix `name`, with its bias and its adapters -> [M, *output axes]."""
+  w = weights[name]
+  y = dense(x, w.astype(x.dtype).reshape(x.shape[1], -1))
+  if f'{name}_bias' in weights:
+    y = y + weights[f'{name}_bias'].astype(x.dtype).reshape(-1)
+  outputs = w.shape[INPUTS.get(name, 1) :]
+  if use is not None and name in weights.get('adapters', {}):
+    y = y + adapted(c, name, weights['adapters'][name], x, outputs, use).reshape(y.shape)
+  return y.reshape(-1, *outputs)
 
 
-def heads(weights: dict, qkv: Array, where: Span, eps: float) -> tuple[Array, KV]:
+def adapted(c: ModelConfig, name: str, modules: dict, x: Array, outputs, use: Use) -> Array:
+  """What adapters add to the matrix `name` for x [M,D] -> [M, *outputs]; modules: by name a
+  f32[A,D,r] and b f32[A,r, *their part of the outputs].
+
+  All adapters in two matmuls of width A x r, whose middle is masked by `use.amount`: other rows'
+  adapters add exact zeros, and get none of a token's gradient.
+  """
+  assert c.lora is not None
+  amount = (use.amount * c.lora.scale).astype(x.dtype)[:, :, None]
+  found = []
+  for i, (module, size) in enumerate(parts(c, name)):
+    if module not in modules:
+      found.append(jnp.zeros((len(x), *outputs[:-2], size, outputs[-1]), x.dtype))
+      continue
+    a, b = (modules[module][k].astype(x.dtype) for k in 'ab')
+    h = _dropped(c.lora.dropout, x, use.at(i).rng) @ jnp.moveaxis(a, 0, 1).reshape(x.shape[1], -1)
+    h = (h.reshape(len(x), *a.shape[::2]) * amount).reshape(len(x), -1)
+    found.append((h @ b.reshape(h.shape[1], -1)).reshape(len(x), *b.shape[2:]))
+  return found[0] if len(found) == 1 else jnp.concatenate(found, -2)
+
+
+def _dropped(rate, x, rng):
+  if rng is None or not rate:
+    return x
+  return jnp.where(jax.random.bernoulli(rng, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
+def norm(c: ModelConfig, weights: dict, name: str, x: Array) -> Array:
+  """The norm `name` over the last axis; its statistics in float32."""
+  y, scale = x.astype(jnp.float32), weights[name].astype(jnp.float32)
+  if c.family.norm == 'layer':
+    y = y - y.mean(-1, keepdims=True)
+  y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + c.rms_norm_eps)
+  if c.family.norm == 'rms_plus_one':
+    scale = 1 + scale
+  y = y * scale
+  if f'{name}_bias' in weights:
+    y = y + weights[f'{name}_bias'].astype(jnp.float32)
+  return y.astype(x.dtype)
+
+
+def heads(c: ModelConfig, weights: dict, qkv: Array, view: View) -> tuple[Array, KV]:
   """qkv [B,G,T,K,R+2,C] -> queries [B,K,G,R,T,C] and the tokens' own keys and values [B,K,G,T,C].
 
   Queries and keys are normalised and turned together, before heads become major: without the
   barrier the compiler would do it again for each use.
   """
   turned, v = qkv[..., :-1, :], qkv[..., -1, :]
-  if 'q_norm' in weights:
-    repeat = turned.shape[-2] - 1
-    scale = jnp.stack([*[weights['q_norm']] * repeat, weights['k_norm']])
-    turned = rms_norm(turned, scale, eps)
-  turned = jax.lax.optimization_barrier(_rotate(turned, where))
+  if c.family.qk_norm:
+    scale = jnp.stack([*[weights['q_norm']] * c.repeat, weights['k_norm']])
+    turned = norm(c, dict(qk_norm=scale), 'qk_norm', turned)
+  turned = jax.lax.optimization_barrier(rotate(turned, view))
   q = jnp.transpose(turned[..., :-1, :], (0, 3, 1, 4, 2, 5))
   return q, KV(*(jnp.transpose(x, (0, 3, 1, 2, 4)) for x in (turned[..., -1, :], v)))
 
 
-def _rotate(x, where):
-  """x [B,G,T,K,R,C]: feature i turns with feature i + C/2."""
-  cos, sin = (t[:, :, :, None, None] for t in (where.cos, where.sin))
-  cos, sin = jnp.concatenate([cos, cos], -1), jnp.concatenate([-sin, sin], -1)
-  return (x * cos + jnp.roll(x, x.shape[-1] // 2, -1) * sin).astype(x.dtype)
+def read_layer(c: ModelConfig, weights: dict, x: Array, spans: list[Span], kind, use: Use | None):
+  """Flat tokens [M,D], laid out as the spans one after the other, the later seeing the earlier as
+  their prompt -> [M,D] and the last span's KV if it is alone."""
+  qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
+  start, attended, past = 0, [], None
+  for span in spans:
+    shape, view = span.positions.shape, span.view(kind)
+    rows = qkv[start : start + shape[0] * shape[1] * shape[2]]
+    q, own = heads(c, weights, rows.reshape(*shape, *rows.shape[1:]), view)
+    attended.append(attend(c, q, own, past, span, view))
+    start, past = start + len(rows), KV(own.k[:, :, 0], own.v[:, :, 0])
+  return _rest(c, weights, x, attended, use), past if len(spans) == 1 else None
 
 
-def attend(q: Array, own: KV, past: KV | None, where: Span, keys: str = 'sc') -> Array:
-  """Softmax attention of q [B,K,G,R,T,C] over own and past keys together -> [B,K,G,R,T,C].
-
-  keys: the order of the own keys' last axes; a decode cache keeps them 'cs', as its matmul reads
-  them.
-  """
-  q = q / math.sqrt(q.shape[-1])
-  scores = [_scores(f'bkgrtc,bkg{keys}->bkgrts', q, own.k, where.own[:, None, :, None])]
-  if past is not None and where.past is not None:
-    scores.append(_scores('bkgrtc,bkpc->bkgrtp', q, past.k, where.past[:, None, None, None, None]))
-  top = scores[0].max(-1, keepdims=True)
-  for s in scores[1:]:
-    top = jnp.maximum(top, s.max(-1, keepdims=True))
-  weights = [jnp.exp(s - jax.lax.stop_gradient(top)) for s in scores]
-  out = jnp.einsum('bkgrts,bkgsc->bkgrtc', weights[0].astype(q.dtype), own.v)
-  if past is not None:
-    out += jnp.einsum('bkgrtp,bkpc->bkgrtc', weights[1].astype(q.dtype), past.v)
-  return out / jnp.asarray(sum(w.sum(-1, keepdims=True) for w in weights), q.dtype)
+def decode_layer(c, weights: dict, x, past: KV, span: Span, kind, cache: KV, index, use):
+  """One token of each row: [B*G,D] -> [B*G,D] and the cache with its key and value."""
+  view = span.view(kind)
+  qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
+  q, new = heads(c, weights, qkv.reshape(*span.positions.shape, *qkv.shape[1:]), view)
+  cache = KV(
+    jax.lax.dynamic_update_slice_in_dim(cache.k, new.k.swapaxes(3, 4), index, 4),
+    jax.lax.dynamic_update_slice_in_dim(cache.v, new.v, index, 3),
+  )
+  attended = attend(c, q, cache, past, span, view, keys='cs')
+  return _rest(c, weights, x, [attended], use), cache
 
 
-def _scores(pattern, q, k, mask):
-  return jnp.where(mask, jnp.einsum(pattern, q, k, preferred_element_type=jnp.float32), MASKED)
-
-
-def project_in(weights: dict, x: Array, eps: float) -> Array:
-  """x [M,D] -> queries, keys and values [M,K,R+2,C]."""
-  w = weights['qkv']
-  y = dense(rms_norm(x, weights['attention_norm'], eps), w.reshape(w.shape[0], -1))
-  return y.reshape(-1, *w.shape[1:])
-
-
-def project_out(weights: dict, x: Array, attended: list[Array], eps: float) -> Array:
+def _rest(c: ModelConfig, weights: dict, x: Array, attended: list[Array], use) -> Array:
   """The rest of the layer: attended, a list of [B,K,G,R,T,C], joins x [M,D]; then the MLP."""
   flat = [
     jnp.transpose(a, (0, 2, 4, 1, 3, 5)).reshape(-1, a.shape[1] * a.shape[3] * a.shape[5])
     for a in attended
   ]
-  x = x + dense(jnp.concatenate(flat), weights['attention_out'].reshape(-1, x.shape[1]))
-  w = weights['gate_up']
-  h = dense(rms_norm(x, weights['mlp_norm'], eps), w.reshape(w.shape[0], -1))
-  return x + dense(swiglu(h), weights['down'])
+  y = linear(c, weights, 'attention_out', jnp.concatenate(flat), use)
+  x = x + (norm(c, weights, 'attention_post_norm', y) if c.family.sandwich else y)
+  h = norm(c, weights, 'mlp_norm', x)
+  y = experts(c, weights, h) if c.family.experts else _mlp(c, weights, h, use)
+  return x + (norm(c, weights, 'mlp_post_norm', y) if c.family.sandwich else y)
+
+
+def _mlp(c, weights, h, use):
+  h = linear(c, weights, 'gate_up', h, use)
+  return linear(c, weights, 'down', _activated(c, h.reshape(len(h), -1)), use)
+
+
+def _activated(c, h):
+  if not c.family.gated:
+    return ACTIVATE[c.hidden_act](h)
+  if c.hidden_act == 'silu':
+    return swiglu(h)
+  gate, up = jnp.split(h, 2, 1)
+  return ACTIVATE[c.hidden_act](gate) * up
+
+
+def experts(c: ModelConfig, weights: dict, x: Array) -> Array:
+  """Mixture of experts, x [M,D] -> [M,D]: each token's best `num_experts_per_tok`, none dropped.
+
+  Tokens are sorted by expert for one grouped matmul; no capacity, no expert parallelism.
+  """
+  k = c.num_experts_per_tok
+  p = jax.nn.softmax(x.astype(jnp.float32) @ weights['router'].astype(jnp.float32))
+  share, chosen = jax.lax.top_k(p, k)
+  if c.norm_topk_prob:
+    share = share / share.sum(-1, keepdims=True)
+  order = jnp.argsort(chosen.reshape(-1))
+  sizes = jnp.bincount(chosen.reshape(-1), length=c.num_experts).astype(jnp.int32)
+  grouped = lambda x, w: jax.lax.ragged_dot(x, w.astype(x.dtype), sizes)
+  w = weights['experts_gate_up']
+  h = grouped(x[order // k], w.reshape(*w.shape[:2], -1))
+  y = grouped(_activated(c, h), weights['experts_down'])
+  y = y * share.reshape(-1)[order, None].astype(x.dtype)
+  return jnp.zeros_like(x).at[order // k].add(y)

@@ -14,8 +14,8 @@ from rft_jax.data.text import load_tokenizer
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
 from rft_jax.infra.scoring import Scorer
+from rft_jax.models.config import ModelConfig
 from rft_jax.models.policy import Policy, make_policy
-from rft_jax.models.transformer import ModelConfig
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.tasks import make_task
 from rft_jax.types import PyTree, Task

@@ -1,0 +1,127 @@
+"""Attention kernels of the vendors, for the passes that read whole rows; the plain form in
+`models.attention` serves everything else, and computes the same.
+
+'auto' takes cuDNN on NVIDIA GPUs and splash attention on TPUs, where the shapes suit them.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from rft_jax.models.config import SLIDING, ModelConfig
+
+BLOCK = 128
+"""Splash attention works on blocks of so many tokens and features."""
+
+
+def choose(c: ModelConfig, q, own, past):
+  """The kernel for q [B,K,G,R,T,C], None for the plain form."""
+  kind = c.attention
+  if kind == 'auto':
+    kind = dict(gpu='cudnn', cuda='cudnn', tpu='splash').get(jax.default_backend(), 'xla')
+  fits = dict(cudnn=_cudnn_fits, splash=_splash_fits).get(kind)
+  return dict(cudnn=fused, splash=splash)[kind] if fits and fits(c, q, own, past) else None
+
+
+def _cudnn_fits(c, q, own, past):
+  """Half precision, head widths in eights up to 128, and no cap on the scores."""
+  width = q.shape[-1]
+  return q.dtype == jnp.bfloat16 and width % 8 == 0 and width <= 128 and not _capped(c)
+
+
+def _splash_fits(c, q, own, past):
+  """Whole blocks, and one kind of attention."""
+  length = 0 if past is None else past.k.shape[2]
+  sizes = q.shape[4], q.shape[5], length
+  return len(c.kinds) == 1 and not any(size % BLOCK for size in sizes)
+
+
+def _capped(c):
+  return bool(c.attn_logit_softcapping)
+
+
+def fused(c: ModelConfig, q, own, past, span, view, implementation='cudnn'):
+  """`jax.nn.dot_product_attention` over the prompt's keys and a row's own, side by side."""
+  b, _, g, _, t, _ = q.shape
+  k, v = (_joined(x, y, g) for x, y in _pairs(own, past))
+  mask = view.own
+  if past is not None:
+    seen = jnp.broadcast_to(view.past, (b, g, t, view.past.shape[-1]))
+    mask = jnp.concatenate([seen, mask], -1)
+  rows = lambda x: x.transpose(0, 2, 3, 1, 4).reshape(b * g, x.shape[3], x.shape[1], x.shape[4])
+  queries = q.transpose(0, 2, 4, 1, 3, 5).reshape(b * g, t, -1, q.shape[-1])
+  out = jax.nn.dot_product_attention(
+    queries,
+    rows(k),
+    rows(v),
+    mask=mask.reshape(b * g, 1, t, -1),
+    scale=c.scale,
+    implementation=implementation,
+  )
+  out = out.reshape(b, g, t, q.shape[1], q.shape[3], q.shape[5])
+  return out.transpose(0, 3, 1, 4, 2, 5)
+
+
+def splash(c: ModelConfig, q, own, past, span, view, interpret=False):
+  """Splash attention: causality (or a window) is compiled in, padding and packing are segments."""
+  from jax.experimental.pallas.ops.tpu.splash_attention import SegmentIds
+
+  b, kv, g, repeat, t, width = q.shape
+  k, v = (_joined(x, y, g) for x, y in _pairs(own, past))
+  texts, seen = span.texts, span.texts
+  if past is not None:
+    before = jnp.broadcast_to(span.past_texts[:, None], (b, g, span.past_texts.shape[-1]))
+    seen = jnp.concatenate([before, texts], -1)
+  kernel = _splash_kernel(
+    kv * repeat,
+    t,
+    k.shape[3],
+    c.sliding_window if SLIDING in c.kinds else 0,
+    c.attn_logit_softcapping or None,
+    interpret,
+  )
+  heads = lambda x: jnp.repeat(x.transpose(0, 2, 1, 3, 4), repeat, 2).reshape(
+    b * g, kv * repeat, x.shape[3], x.shape[4]
+  )
+  queries = q.transpose(0, 2, 1, 3, 4, 5).reshape(b * g, kv * repeat, t, width)
+  out = jax.vmap(kernel)(
+    queries * jnp.asarray(c.scale, q.dtype),
+    heads(k),
+    heads(v),
+    SegmentIds(texts.reshape(b * g, -1), seen.reshape(b * g, -1)),
+  )
+  out = out.reshape(b, g, kv, repeat, t, width)
+  return out.transpose(0, 2, 1, 3, 4, 5).astype(q.dtype)
+
+
+@functools.lru_cache
+def _splash_kernel(heads, queries, keys, window, cap, interpret):
+  from jax.experimental.pallas.ops.tpu import splash_attention as library
+
+  shape, offset = (queries, keys), keys - queries
+  seen = (
+    library.LocalMask(shape, (window - 1, 0), offset)
+    if window
+    else library.CausalMask(shape, offset)
+  )
+  with jax.ensure_compile_time_eval():
+    return library.make_splash_mha(
+      library.MultiHeadMask([seen] * heads),
+      head_shards=1,
+      q_seq_shards=1,
+      attn_logits_soft_cap=cap,
+      interpret=interpret,
+    )
+
+
+def _pairs(own, past):
+  return ((own.k, past and past.k), (own.v, past and past.v))
+
+
+def _joined(own, past, groups):
+  """A row's keys [B,K,G,S,C] behind those of its prompt [B,K,P,C]."""
+  if past is None:
+    return own
+  shared = jnp.broadcast_to(past[:, :, None], (*past.shape[:2], groups, *past.shape[2:]))
+  return jnp.concatenate([shared, own], 3)
