@@ -21,7 +21,7 @@ def make_collect(rollout: Callable[..., Experience], judge: Judge, total: Total)
   """collect(state, prompts, options, rng) -> (experience with rewards, what to watch)."""
 
   def collect(state, prompts, options, rng):
-    experience = rollout(state.params, prompts, options, rng, state.step)
+    experience = rollout(state.weights, prompts, options, rng, state.step)
     experience, facts = judge(state, experience, prompts)
     return experience, describe(experience, total) | facts
 
@@ -76,7 +76,7 @@ def with_baseline(collect: Collect, rollout: Callable[..., Experience], judge: J
   def collect_both(state, prompts, options, rng):
     experience, facts = collect(state, prompts, options, rng)
     greedy = options.replace(temperature=jnp.zeros_like(options.temperature))
-    best, _ = judge(state, rollout(state.params, prompts, greedy, rng, state.step), prompts)
+    best, _ = judge(state, rollout(state.weights, prompts, greedy, rng, state.step), prompts)
     baseline = jnp.repeat(sequence_rewards(best), experience.group)
     return experience.replace(facts=experience.facts | {'baseline': baseline}), facts
 
@@ -149,7 +149,7 @@ def in_turns(
     def turn(carry, index):
       prompts, going = carry
       noise = jax.random.fold_in(rng, index)
-      e = rollout(state.params, prompts, options, noise, state.step)
+      e = rollout(state.weights, prompts, options, noise, state.step)
       said = e.tokens[:, e.prefix :], e.target[:, e.prefix :]
       outcome = environment.step(*said, prompts.answer)
       facts = dict(

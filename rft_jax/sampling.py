@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rft_jax.models.policy import token_scores
+from rft_jax.models.policy import decode_copy, token_scores, variables
 from rft_jax.models.transformer import Decoder
 from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Experience, Prompts, PyTree
@@ -75,8 +75,8 @@ def make_rollout(
     params: PyTree, prompts: Prompts, options: Sampling, rng: Array, version: Array
   ) -> Experience:
     b, rows = len(prompts.tokens), len(prompts.tokens) * group
-    weights = params['decoder']
-    state, past = decoder.apply(weights, prompts.tokens, prompts.valid, method='prefill')
+    weights, use = decode_copy(decoder.config, variables(params)), prompts.adapters
+    state, past = decoder.apply(weights, prompts.tokens, prompts.valid, use, method='prefill')
     keys = jax.vmap(lambda i, g: jax.random.fold_in(jax.random.fold_in(rng, i), g))(
       jnp.repeat(prompts.ids, group), jnp.tile(jnp.arange(group), b)
     )
@@ -93,9 +93,8 @@ def make_rollout(
       length = length + ~done
       done |= (token[:, None] == options.stop).any(1) | (index + 1 >= limit)
       tokens, logps = tokens.at[:, index].set(token), logps.at[:, index].set(logp)
-      state, cache = decoder.apply(
-        weights, token.reshape(b, group), index, memory, prompts.valid, cache, method='decode'
-      )
+      args = token.reshape(b, group), index, memory, prompts.valid, cache, use
+      state, cache = decoder.apply(weights, *args, method='decode')
       return index + 1, state, length, done, tokens, logps, cache
 
     size = min(chunk, max_new)
@@ -163,6 +162,7 @@ def _experience(prompts, group, length, tokens, logps, version, stop):
     return jnp.concatenate([jnp.repeat(head, group, 0), tail], 1)
 
   nothing = jnp.zeros(prompts.tokens.shape, jnp.float32)
+  used = {} if prompts.adapters is None else dict(adapters=jnp.repeat(prompts.adapters, group, 0))
   target = join(jnp.zeros_like(prompts.valid), produced)
   return Experience(
     tokens=join(prompts.tokens, tokens),
@@ -171,7 +171,7 @@ def _experience(prompts, group, length, tokens, logps, version, stop):
     behaviour_logp=join(nothing, logps),
     rewards=jnp.zeros(target.shape),
     version=jnp.broadcast_to(version, target.shape).astype(jnp.int32),
-    facts=dict(truncated=~stopped),
+    facts=dict(truncated=~stopped) | used,
     group=group,
     prefix=prompts.tokens.shape[1],
   )

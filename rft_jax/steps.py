@@ -57,7 +57,7 @@ def make_learn(
   total = make_total(axis)
 
   def gradient(state, part, rng):
-    loss = lambda params: objective.loss(params, state, part, rng)
+    loss = lambda params: objective.loss(state.whole(params), state, part, rng)
     (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
     return grads, metrics | {'loss/total': value}
 

@@ -31,7 +31,7 @@ class Total(Protocol):
 
 class Prompts(struct.PyTreeNode):
   """What is to be answered: tokens i32[B,P] left-padded, valid bool[B,P], ids i32[B], answer (any
-  pytree of [B,...]).
+  pytree of [B,...]); adapters f32[B,A]: how much of each low-rank adapter, None for the first.
 
   `ids` are the seeds of the samples' noise: sample `g` of prompt `b` draws from `(seed, ids[b], g,
   position)`, so a prompt gets the same answers alone, in any batch, and on any number of devices.
@@ -41,6 +41,7 @@ class Prompts(struct.PyTreeNode):
   valid: Array
   ids: Array
   answer: PyTree = None
+  adapters: Array = None
 
 
 class Experience(struct.PyTreeNode):
@@ -67,6 +68,7 @@ class Experience(struct.PyTreeNode):
 
 
 FACTS = dict(
+  adapters='f32[N,A]: how much of each low-rank adapter the row takes, and trains',
   truncated='bool[N]: ended by the limit, not by a stop token; recorded by the sampler',
   baseline='f32[N]: the reward of the greedy answer to the same prompt (ReMax)',
   answer='i32[N]: what the completion answers, -1 for nothing; equal numbers are equal answers',
@@ -130,8 +132,9 @@ class Batch(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-  """Arrays only: step i32[], params, opt_state; frozen: models that are not trained, by name
-  ('ref', 'teacher', 'reward'); tuned: coefficients that adapt to what they see, by name.
+  """Arrays only: step i32[], params (what is trained), opt_state; frozen: what is not, by name:
+  'base', the rest of the model that is trained; the models 'ref', which lacks what it shares with
+  the base, 'teacher' and 'reward'; tuned: coefficients that adapt to what they see, by name.
   """
 
   step: Array
@@ -139,6 +142,19 @@ class TrainState(struct.PyTreeNode):
   opt_state: PyTree
   frozen: dict[str, PyTree] = struct.field(default_factory=dict)
   tuned: dict[str, Array] = struct.field(default_factory=dict)
+
+  @property
+  def weights(self) -> PyTree:
+    """All parameters of the model that is trained."""
+    return self.whole(self.params)
+
+  @property
+  def reference(self) -> PyTree:
+    """All parameters of the reference model."""
+    return self.whole(self.frozen['ref'])
+
+  def whole(self, params: PyTree) -> PyTree:
+    return self.frozen.get('base', {}) | params
 
 
 class Objective(NamedTuple):

@@ -1,4 +1,14 @@
-"""Tiny random checkpoints of every family, in Hugging Face's format."""
+"""Tiny random checkpoints of every family, in Hugging Face's format.
+
+`python -m tests.checkpoints` records the goldens anew, with torch and transformers.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 FULL, SLIDING = 'full_attention', 'sliding_attention'
 SMALL = dict(
@@ -96,31 +106,75 @@ CHECKPOINTS = dict(
 default ones."""
 
 
-def write_checkpoint(directory: str, name: str, seed: int = 0, **save) -> None:
-  """A checkpoint by `transformers`, every norm and bias perturbed. Needs torch."""
-  import torch
-  from transformers import AutoConfig, AutoModelForCausalLM
-
-  config = AutoConfig.for_model(**CHECKPOINTS[name])
-  torch.manual_seed(seed)
-  model = AutoModelForCausalLM.from_config(config)
-  with torch.no_grad():
-    for parameter in model.parameters():
-      wide = parameter.ndim > 1
-      parameter.add_(torch.randn_like(parameter) * (0.2 if wide else 0.3))
-  model.save_pretrained(directory, **save)
+GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
 
-def reference_logits(directory: str, tokens, mask):
-  """f32[N,T,V] by `transformers`, of left-padded rows."""
+def write_checkpoint(directory, name: str, seed: int = 0, dtype: str = 'float32') -> None:
+  """A checkpoint with random matrices, norms and biases, its tensors named and shaped as
+  `transformers` does (goldens/families.json)."""
+  directory = pathlib.Path(directory)
+  directory.mkdir(parents=True, exist_ok=True)
+  (directory / 'config.json').write_text(json.dumps(CHECKPOINTS[name]))
+  shapes = json.loads((GOLDENS / 'families.json').read_text())[name]
+  rng = np.random.default_rng(seed)
+  tensors = {}
+  for tensor, shape in sorted(shapes.items()):
+    values = rng.standard_normal(shape) * (0.2 if len(shape) > 1 else 0.3)
+    unit = len(shape) == 1 and tensor.endswith('weight') and 'gemma' not in name
+    tensors[tensor] = (values + unit).astype(dtype)
+  save_file(tensors, directory / 'model.safetensors', metadata={'format': 'pt'})
+
+
+def rows() -> tuple[np.ndarray, np.ndarray]:
+  """Tokens [3,40] and their mask; one row is left-padded. Longer than the window and than the
+  original length of every scaling."""
+  tokens, mask = np.random.default_rng(0).integers(3, 97, (3, 40)), np.ones((3, 40), int)
+  mask[1, :9] = 0
+  return tokens, mask
+
+
+def reference(directory, dtype='float32'):
+  """The model by `transformers`. Needs torch."""
   import torch
   from transformers import AutoModelForCausalLM
 
-  model = AutoModelForCausalLM.from_pretrained(
-    directory, dtype=torch.float32, attn_implementation='eager'
-  )
+  return AutoModelForCausalLM.from_pretrained(
+    directory, dtype=getattr(torch, dtype), attn_implementation='eager'
+  ).eval()
+
+
+def reference_logits(model, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  """f32[N,T,V] of left-padded rows."""
+  import torch
+
   mask = torch.tensor(mask)
   positions = (mask.cumsum(-1) - 1).clamp(min=0)
   with torch.no_grad():
     out = model(torch.tensor(tokens), attention_mask=mask, position_ids=positions)
   return out.logits.float().numpy()
+
+
+def record() -> None:
+  """Writes the goldens: names and shapes of the tensors, and logits of every seventh column."""
+  import tempfile
+
+  from transformers import AutoConfig, AutoModelForCausalLM
+
+  shapes, logits = {}, {}
+  for name, entries in CHECKPOINTS.items():
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**entries))
+    with tempfile.TemporaryDirectory() as directory:
+      model.save_pretrained(directory)
+      with safe_open(f'{directory}/model.safetensors', framework='numpy') as file:
+        shapes[name] = {k: file.get_slice(k).get_shape() for k in file.keys()}
+  GOLDENS.mkdir(exist_ok=True)
+  (GOLDENS / 'families.json').write_text(json.dumps(shapes, indent=1))
+  for name in CHECKPOINTS:
+    with tempfile.TemporaryDirectory() as directory:
+      write_checkpoint(directory, name)
+      logits[name] = reference_logits(reference(directory), *rows())[:, 4::7]
+  np.savez_compressed(GOLDENS / 'families.npz', **logits)
+
+
+if __name__ == '__main__':
+  record()

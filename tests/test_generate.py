@@ -5,8 +5,8 @@ import pytest
 
 from rft_jax.data.text import load_tokenizer
 from rft_jax.infra.generate import make_generate
-from rft_jax.models.policy import make_policy
 from rft_jax.models.config import ModelConfig
+from rft_jax.models.policy import make_policy
 from rft_jax.registry import ConfigError
 
 ALPHABET = '0123456789+='

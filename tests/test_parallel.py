@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from rft_jax.infra.parallel import Mesh, Pmap, make_placement
-from rft_jax.models.policy import make_policy
 from rft_jax.models.config import ModelConfig
+from rft_jax.models.policy import make_policy
 from rft_jax.registry import ConfigError
 from rft_jax.types import TrainState
 

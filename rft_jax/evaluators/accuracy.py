@@ -30,7 +30,7 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
   judge = in_graph(task.jit_reward, task.jit_metrics, total=total)
 
   def run(state, prompts, options, rng):
-    experience = rollout(state.params, prompts, options, rng, state.step)
+    experience = rollout(state.weights, prompts, options, rng, state.step)
     if task.jit_reward is None:
       return experience, {}
     return judge(state, experience, prompts)

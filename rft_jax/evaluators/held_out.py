@@ -22,7 +22,7 @@ def make(stage, objective: Objective, kind: str, kept: tuple[str, ...] = ()):
   def run(state, experience):
     prepared = objective.prepare(state, experience, total)
     weighed = objective.weigh(state, prepared, total)
-    value, metrics = objective.loss(state.params, state, weighed, rng)
+    value, metrics = objective.loss(state.weights, state, weighed, rng)
     return jax.tree.map(total, metrics | {'loss/loss': value})
 
   compiled = stage.placement.compile(run, 'sb')

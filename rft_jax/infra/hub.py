@@ -52,7 +52,7 @@ def locate(path: str) -> str:
 
 
 def config_entries(directory: str) -> dict[str, Any]:
-  """The config.json with the defaults of its class; of a multimodal model, that of its text part."""
+  """The config.json with the defaults of its class; of a multimodal model, that of its text."""
   from transformers import AutoConfig
   from transformers.utils import logging
 

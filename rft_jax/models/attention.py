@@ -53,7 +53,8 @@ class Span(struct.PyTreeNode):
     """kind: the index of a kind, perhaps traced."""
     if len(self.views) == 1 or isinstance(kind, int):
       return self.views[int(kind) if len(self.views) > 1 else 0]
-    return jax.tree.map(lambda *x: jax.lax.select_n(kind, *x), *self.views)
+    choose = lambda *x: jax.lax.select_n(kind, *jnp.broadcast_arrays(*x))
+    return jax.tree.map(choose, *self.views)
 
 
 def read_span(c: ModelConfig, valid: Array, past: Array | None = None) -> Span:

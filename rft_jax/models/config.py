@@ -18,9 +18,9 @@ SCALINGS = 'default', 'linear', 'llama3', 'yarn'
 class Lora:
   """Low-rank adapters (arXiv:2106.09685): `adapters` of them side by side, each of `rank`.
 
-  alpha / rank scales what they add (alpha / sqrt(rank) with `rslora`); targets: a regular expression
-  that a module's Hugging Face name must match, such as 'q_proj|v_proj'; dropout: of their input,
-  while training.
+  alpha / rank scales what they add (alpha / sqrt(rank) with `rslora`); targets: a pattern that is
+  searched for in the modules' Hugging Face names, such as 'q_proj|v_proj'; dropout: of their
+  input, while training.
   """
 
   rank: int

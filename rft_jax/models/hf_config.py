@@ -59,11 +59,11 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   fields.setdefault('num_key_value_heads', fields['num_attention_heads'])
   fields.setdefault('head_dim', fields['hidden_size'] // fields['num_attention_heads'])
   fields.setdefault('intermediate_size', 4 * fields['hidden_size'])
-  longest = take('max_position_embeddings', 0)
-  if family.positions == 'learned':
-    fields['max_position_embeddings'] = longest
+  fields['max_position_embeddings'] = take('max_position_embeddings', 0)
   for name in ('tie_word_embeddings', 'attention_bias', 'mlp_bias', 'norm_topk_prob'):
-    fields[name] = bool(keys.get(name, default=False))
+    fields[name] = keys.get(name, default=False)
+    if not isinstance(fields[name], bool):
+      raise ConfigError(f'config.json: {name}={fields[name]!r} must be true or false')
   for name in ('attn_logit_softcapping', 'final_logit_softcapping'):
     fields[name] = float(keys.get(name, default=0.0))
   if scalar := keys.get('query_pre_attn_scalar'):
@@ -102,7 +102,7 @@ def _layers(keys: Keys, sliding: str, count: int) -> dict[str, Any]:
   if sliding == 'all' and window:
     kinds = (SLIDING,) * count
   if SLIDING not in kinds:
-    return dict(layer_types=())
+    kinds = ()
   return dict(layer_types=kinds, sliding_window=window)
 
 

@@ -1,7 +1,7 @@
 """Low-rank adapters: which modules have them, how they begin, and how they join the weights.
 
-They lie beside the decoder's parameters: matrix -> module -> a f32[L,A,D,r], b f32[L,A,r,...], for A
-adapters. An adapter begins with b = 0, which changes nothing.
+They lie beside the decoder's parameters: matrix -> module -> a f32[L,A,D,r], b f32[L,A,r,...], for
+A adapters. An adapter begins with b = 0, which changes nothing.
 """
 
 import math

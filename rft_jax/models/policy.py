@@ -19,14 +19,15 @@ MEASURES = 'entropy', 'certainty', 'collision', 'drift'
 
 
 class Policy(NamedTuple):
-  """init(rng) -> params; score(params, experience, temperature, needs, rng) -> Scores; judge(params,
-  experience) -> f32[N], the value after each row's last token: a reward model; compare(params,
-  other, other_params, experience, temperature, divergence) -> f32[N,T], divergence(own, other's
-  log-probabilities f32[M,V]) -> f32[M] at each token; decoder: for `sampling`. rng: of the dropout.
+  """init(rng) -> params; score(params, experience, temperature, needs, rng) -> Scores;
+  judge(params, experience) -> f32[N], the value after each row's last token: a reward model;
+  compare(params, other, other_params, experience, temperature, divergence) -> f32[N,T],
+  divergence(own, other's log-probabilities f32[M,V]) -> f32[M] at each token; decoder: for
+  `sampling`. rng: of the dropout.
 
   params: {'decoder': ...}; with low-rank adapters 'adapters'; and, if values are needed,
-  {'value_head': ...} on the same trunk or on {'critic': ...}, a decoder of its own. split(params) ->
-  (what is trained, what is not).
+  {'value_head': ...} on the same trunk or on {'critic': ...}, a decoder of its own.
+  split(params) -> (what is trained, what is not).
   """
 
   init: Callable[[Array], PyTree]
@@ -121,6 +122,19 @@ def variables(params: PyTree) -> PyTree:
   """What the decoder of a policy is applied to."""
   adapters = {'adapters': params['adapters']} if 'adapters' in params else {}
   return params['decoder'] | adapters
+
+
+def decode_copy(config: ModelConfig, weights: PyTree) -> PyTree:
+  """The decoder's variables in the dtype that they are used in, once for all tokens of a rollout;
+  what only scales or shifts stays as it is."""
+  if config.dtype == 'float32':
+    return weights
+  narrow = lambda path, x: x if _is_vector(path) else x.astype(config.dtype)
+  return jax.lax.optimization_barrier(jax.tree.map_with_path(narrow, weights))
+
+
+def _is_vector(path) -> bool:
+  return any(end in str(path[-1]) for end in ('norm', 'bias', 'router'))
 
 
 def token_scores(logits: Array, tokens: Array, measures: tuple[str, ...] = ()) -> dict[str, Array]:

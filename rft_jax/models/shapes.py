@@ -1,4 +1,4 @@
-"""What a layer of each family consists of: the parameters, and the modules that are fused in them."""
+"""What a layer of each family consists of: parameters, and the modules that are fused in them."""
 
 from rft_jax.models.config import ModelConfig
 

@@ -66,11 +66,11 @@ class Split(Stage):
     baseline = 'baseline' in self.algorithm.needs
 
     def sample(state, prompts, options, rng):
-      experience = rollout(state.params, prompts, options, rng, state.step)
+      experience = rollout(state.weights, prompts, options, rng, state.step)
       if not baseline:
         return experience, None
       greedy = options.replace(temperature=jnp.zeros_like(options.temperature))
-      return experience, one(state.params, prompts, greedy, rng, state.step)
+      return experience, one(state.weights, prompts, greedy, rng, state.step)
 
     def learn(state, experience, scored, rng, *others):
       facts = {name: x for name, x in scored.items() if name != 'reward'}

@@ -29,7 +29,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
   coupled = 'coupled' in needs
 
   def reference(state, e):
-    return policy.score(state.frozen['ref'], e).logp if 'ref_logp' in needs else None
+    return policy.score(state.reference, e).logp if 'ref_logp' in needs else None
 
   def prepare(state, experience, total):
     t = Targets(experience.target, score=sequence_rewards(experience))
@@ -52,7 +52,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
     if not paired:
       t = t.replace(shift=_shift(state, e, t, there, total))
     if coupled:
-      now = policy.score(state.params, e)
+      now = policy.score(state.weights, e)
       weights |= linearised(terms, now, (t, weights['row']), total)
     return batch.replace(targets=t, weights=weights)
 
@@ -73,7 +73,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
       other = e.replace(
         tokens=facts['tokens'], valid=facts['valid'], target=facts['target'], facts={}
       )
-      logp = _summed(policy.score(state.params, other).logp, other.target)
+      logp = _summed(policy.score(state.weights, other).logp, other.target)
       gap = total(jnp.where(there, logp - t.shift, 0)) / jnp.maximum(total(there), 1)
       return jnp.full(len(there), jnp.maximum(fixed(gap), 0))
     mean = (

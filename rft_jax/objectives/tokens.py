@@ -33,7 +33,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
     old_logp = old.logp if old and 'recomputed' in needs else e.behaviour_logp
     t = Targets(e.target, old_logp=old_logp, values=old and old.values, old=old)
     if 'ref_logp' in needs and penalty:
-      t = t.replace(ref_logp=policy.score(state.frozen['ref'], e, temperature).logp)
+      t = t.replace(ref_logp=policy.score(state.reference, e, temperature).logp)
     if 'teacher_logp' in needs:
       t = t.replace(teacher_logp=teacher.score(state.frozen['teacher'], e, temperature).logp)
     if reward := piece('reward'):
@@ -56,7 +56,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
   def _old(state, experience):
     wanted = {name[4:] for name in needs if name.startswith('old_')} | (needs & {'values'})
     if wanted - {'logp'} or 'recomputed' in needs:
-      return policy.score(state.params, experience, temperature, wanted)
+      return policy.score(state.weights, experience, temperature, wanted)
     return None
 
   def _trimmed(t: Targets) -> Targets:
@@ -72,7 +72,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
     t = batch.targets
     weights = dict(token=aggregate(t.mask, total))
     if coupled:
-      now = policy.score(state.params, batch.experience, temperature, present)
+      now = policy.score(state.weights, batch.experience, temperature, present)
 
       def whole(now, t, weights):
         return weights * jnp.where(t.mask, _policy_term(now, t)[0], 0)
@@ -88,7 +88,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
 
   def loss(params, state, batch, rng):
     e, t, w = batch.experience, batch.targets, batch.weights
-    now = policy.score(params, e, temperature, present)
+    now = policy.score(params, e, temperature, present, rng)
     now = now._replace(logp=jnp.where(t.mask, now.logp, 0))
     metrics, value = {}, jnp.float32(0)
 
@@ -115,7 +115,7 @@ def tokens(policy: Policy, algorithm: Algorithm, temperature: float, teacher: Po
       value -= _coef(state, 'entropy', bonus.coef) * metrics['policy/entropy']
     if distill:
       model = policy if distill.teacher == 'ref' else teacher
-      weights = fixed(state.frozen[distill.teacher])
+      weights = fixed(state.reference if distill.teacher == 'ref' else state.frozen['teacher'])
       gap = policy.compare(params, model, weights, e, distill.temperature, distill.divergence)
       metrics['loss/distill'] = mean(gap)
       value += distill.coef * metrics['loss/distill']
@@ -156,8 +156,8 @@ def refreshed(state, refresh):
 
 
 def reference_of(params):
-  """What of a policy a reference needs: no value head."""
-  return {'decoder': params['decoder']}
+  """What of a policy's parameters a reference needs: no value head."""
+  return {name: params[name] for name in ('decoder', 'adapters') if name in params}
 
 
 def _coef(state, name, start):
