@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rft_jax.algorithms.families import FAMILIES
 from rft_jax.registry import ConfigError, nearest
 
-RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep')
+RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep', 'export')
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is
 evaluated)."""
 
@@ -24,8 +24,23 @@ def base() -> ConfigDict:
       mode='train',
       seed=0,
       stages=(),
-      tokenizer='characters',
+      tokenizer='auto',  # characters(...), a directory or a hub id; auto = the model's
       model=dict(
+        path='',  # a Hugging Face checkpoint: a directory or a hub id; '' = from scratch
+        ignore=(),  # keys of its config.json to pass over
+        dtype='float32',  # of activations: float32 | bfloat16
+        param_dtype='float32',  # of what is not trained; what is trained stays float32
+        remat='dots',  # what the backward pass computes again: none | dots | full
+        attention='auto',  # auto | xla | cudnn | splash
+        lora=dict(  # rank=0 trains all weights
+          rank=0,
+          alpha=16.0,
+          targets='.*',  # searched for in the modules' names, such as q_proj|v_proj
+          dropout=0.0,
+          adapters=1,
+          rslora=False,
+          path='',  # a PEFT adapter to begin with
+        ),
         model_type='qwen3',
         hidden_size=128,
         intermediate_size=384,
@@ -51,6 +66,7 @@ def base() -> ConfigDict:
       ),
       log=dict(every=1, samples=4, tensorboard=True, wandb='auto'),
       scoring=dict(workers=2, timeout=10.0),
+      export=dict(path='', adapter=False, dtype=''),  # mode=export; '' = workdir/export, as trained
     )
   )
 

@@ -156,6 +156,14 @@ class TrainState(struct.PyTreeNode):
   def whole(self, params: PyTree) -> PyTree:
     return self.frozen.get('base', {}) | params
 
+  def bare(self) -> 'TrainState':
+    """Without the base, which a checkpoint need not hold: it does not change."""
+    return self.replace(frozen={k: v for k, v in self.frozen.items() if k != 'base'})
+
+  def on(self, base: PyTree) -> 'TrainState':
+    """With the base that `bare` took off."""
+    return self.replace(frozen=self.frozen | ({'base': base} if base else {}))
+
 
 class Objective(NamedTuple):
   """What is minimised. `steps.make_learn` turns any of them into an update.

@@ -23,7 +23,7 @@ def make_bigram() -> Policy:
   def logits(params, tokens):
     return params['decoder'][tokens]
 
-  def score(params, experience, temperature=1.0, needs=frozenset()):
+  def score(params, experience, temperature=1.0, needs=frozenset(), rng=None):
     e, last = experience, before(experience)
     measures = tuple(name for name in MEASURES if name in needs)
     shared = jnp.arange(e.tokens.shape[1]) < e.prefix

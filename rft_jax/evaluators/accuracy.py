@@ -24,7 +24,7 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
   tokenizer, seed = stage.session.tokenizer, stage.session.config.seed
   wanted, batch = batch_size(stage)
   rollout = make_rollout(stage.policy.decoder, 1, c.max_new)
-  options = sampling([tokenizer.eos_token_id], c.evaluate.temperature)
+  options = sampling(stage.session.stop, c.evaluate.temperature)
   total, stream = make_total(placement.axis), Stream(task, 'test', batch)
   rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
   judge = in_graph(task.jit_reward, task.jit_metrics, total=total)

@@ -21,7 +21,7 @@ def make(stage):
   stream = Stream(stage.task, 'test', batch, session.config.seed)
   total, turns = make_total(stage.placement.axis), stage.task.environment.turns
   collect = in_turns(stage.rollout(1), stage.task.environment, 1, total)
-  options = sampling([session.tokenizer.eos_token_id], c.evaluate.temperature)
+  options = sampling(session.stop, c.evaluate.temperature)
   rng = jax.random.fold_in(jax.random.key(session.config.seed), 0xE7A1)
 
   def run(state, prompts, options, rng):

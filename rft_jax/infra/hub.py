@@ -88,6 +88,18 @@ def stop_ids(directory: str, tokenizer: Any) -> list[int]:
   return sorted(set(ids))
 
 
+def safetensors_of(directory: str, file: str) -> dict[str, np.ndarray]:
+  """All tensors of one small file."""
+  path = os.path.join(directory, file)
+  if not os.path.isfile(path):
+    raise HubError(f'{directory} has no {file}: fetch it again')
+  try:
+    with safe_open(path, framework='numpy') as opened:
+      return {name: opened.get_tensor(name) for name in opened.keys()}
+  except (SafetensorError, OSError) as error:
+    raise HubError(f'{path} is damaged ({error}): fetch it again') from error
+
+
 class Tensors:
   """The tensors of a directory of safetensors, by name; read when asked for."""
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
@@ -19,6 +19,8 @@ from rft_jax.types import PyTree
 RULES = (
   (r'embed|lm_head', ('tensor', 'fsdp')),
   (r'qkv', (None, 'fsdp', 'tensor')),
+  (r'experts_gate_up', (None, None, 'fsdp', None, 'tensor')),
+  (r'experts_down', (None, None, 'tensor', 'fsdp')),
   (r'attention_out', (None, 'tensor', None, None, 'fsdp')),
   (r'gate_up', (None, 'fsdp', None, 'tensor')),
   (r'down', (None, 'tensor', 'fsdp')),
@@ -35,6 +37,7 @@ class Placement(Protocol):
   def shards(self) -> int: ...
 
   def compile(self, function: Callable, kinds: str, donate: bool = False) -> Callable: ...
+  def home(self, name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding: ...
   def put_state(self, state: PyTree) -> PyTree: ...
   def get_state(self, state: PyTree) -> PyTree: ...
   def put_batch(self, batch: PyTree) -> PyTree: ...
@@ -61,6 +64,9 @@ class Pmap:
       donate_argnums=(0,) if donate else (),
       devices=self.devices,
     )
+
+  def home(self, name, shape):
+    return SingleDeviceSharding(self.devices[0])
 
   def put_state(self, state):
     return self._replicate(state)
@@ -115,6 +121,9 @@ class Mesh:
     return jax.tree.map_with_path(
       lambda path, x: jax.device_put(x, self.sharding(jax.tree_util.keystr(path), x.shape)), state
     )
+
+  def home(self, name, shape):
+    return self.sharding(f"['{name}']", shape)
 
   def sharding(self, path: str, shape: tuple[int, ...]) -> NamedSharding:
     """Where a leaf of the state lies, by its path's last matching name in RULES."""

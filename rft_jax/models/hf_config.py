@@ -101,7 +101,7 @@ def _layers(keys: Keys, sliding: str, count: int) -> dict[str, Any]:
   window, kinds = keys.get('sliding_window', default=0), tuple(keys.get('layer_types', default=()))
   if sliding == 'all' and window:
     kinds = (SLIDING,) * count
-  if SLIDING not in kinds:
+  if set(kinds) <= {FULL}:
     kinds = ()
   return dict(layer_types=kinds, sliding_window=window)
 

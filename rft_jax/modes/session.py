@@ -1,7 +1,6 @@
 """What a mode works with: everything that a config names, made once."""
 
 import contextlib
-import dataclasses
 import os
 from typing import Any, NamedTuple
 
@@ -10,23 +9,23 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check
-from rft_jax.data.text import load_tokenizer
+from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
 from rft_jax.infra.scoring import Scorer
-from rft_jax.models.config import ModelConfig
 from rft_jax.models.policy import Policy, make_policy
+from rft_jax.modes.model import Model, open_model
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.tasks import make_task
 from rft_jax.types import PyTree, Task
 
 
 class Session(NamedTuple):
-  """tasks: by stage name; policies: by the name of the model; clock: where the wall time goes."""
+  """tasks: by stage name; model: what the config's `model` names; policies: by the name of the model; clock: where the wall time goes."""
 
   config: Any
+  model: Model
   policies: dict[str, Policy]
-  tokenizer: Any
   placement: Placement
   tasks: dict[str, Task]
   clock: Clock
@@ -38,34 +37,52 @@ class Session(NamedTuple):
       return contextlib.nullcontext()
     return Scorer(task.reward, settings.workers, settings.timeout)
 
+  @property
+  def tokenizer(self) -> Any:
+    return self.model.tokenizer
+
+  @property
+  def stop(self) -> list[int]:
+    return self.model.stop
+
   def params(self, model: str = 'policy', base: PyTree = None) -> PyTree:
-    """Fresh parameters of a model, from the seed; its decoder is a copy of that of `base`."""
-    seed = jax.random.fold_in(jax.random.key(self.config.seed), 0x1417)
-    fresh = jax.jit(self.policies[model].init)(seed)
-    if base is None:
-      return fresh
-    trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}
-    return fresh | jax.tree.map(jnp.copy, trunk)
+    """Parameters of a model as it begins: from the seed, its decoder from the checkpoint if there
+    is one; or a copy of that of `base`."""
+    seed, init = (
+      jax.random.fold_in(jax.random.key(self.config.seed), 0x1417),
+      self.policies[model].init,
+    )
+    if base is not None:
+      fresh = jax.jit(init)(seed)
+      trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}
+      return fresh | jax.tree.map(jnp.copy, trunk)
+    if not self.model.directory:
+      return jax.jit(init)(seed)
+    decoder = self.model.decoder(self.placement)
+    rest = jax.jit(lambda key: {k: v for k, v in init(key).items() if k != 'decoder'})(seed)
+    if 'critic' in rest:
+      rest['critic'] = jax.tree.map(jnp.copy, decoder)
+    if path := self.config.model.lora.path:
+      rest['adapters'] = peft.load(path, self.model.architecture)
+    return rest | {'decoder': decoder}
 
   def shapes(self, model: str = 'policy') -> PyTree:
     """Shapes and dtypes of a model's parameters."""
-    return jax.eval_shape(lambda: self.params(model))
+    seed = jax.random.key(0)
+    shapes = jax.eval_shape(self.policies[model].init, seed)
+    narrow = lambda x: jax.ShapeDtypeStruct(x.shape, self.model.dtype)
+    return shapes | {'decoder': jax.tree.map(narrow, shapes['decoder'])}
 
 
 def open_session(config) -> Session:
   """Raises ConfigError for whatever of the config cannot work, before anything is compiled or
   written."""
   check(config)
-  tokenizer = load_tokenizer(config.tokenizer)
-  tasks = {name: make_task(config[name].task, tokenizer) for name in config.stages}
-  return Session(
-    config,
-    _policies(config, tokenizer),
-    tokenizer,
-    make_placement(**config.parallel),
-    tasks,
-    Clock(),
-  )
+  placement = make_placement(**config.parallel)
+  model = open_model(config, placement)
+  tasks = {name: make_task(config[name].task, model.tokenizer) for name in config.stages}
+  policies = _policies(config, model.architecture, placement.shards)
+  return Session(config, model, policies, placement, tasks, Clock())
 
 
 def algorithm_of(stage) -> Algorithm:
@@ -99,13 +116,8 @@ def checkpoint_directory(workdir: str) -> str:
   return os.path.join(workdir, 'checkpoints')
 
 
-def _policies(config, tokenizer) -> dict[str, Policy]:
+def _policies(config, architecture, shards) -> dict[str, Policy]:
   """Each model with what any of its stages needs, so that they can share its parameters."""
-  fields = {f.name for f in dataclasses.fields(ModelConfig)} - {'vocab_size'}
-  for key in config.model:
-    if key not in fields:
-      raise ConfigError(f'model has no setting {key!r}: {nearest(key, fields)}')
-  architecture = ModelConfig(vocab_size=len(tokenizer), **config.model)
   needs, critics, known = {'policy': set()}, {}, []
   for name in config.stages:
     stage = config[name]
@@ -119,5 +131,6 @@ def _policies(config, tokenizer) -> dict[str, Policy]:
     critics[stage.model] = stage.critic
     known.append(stage.model)
   return {
-    model: make_policy(architecture, needs[model], critics.get(model, 'shared')) for model in needs
+    model: make_policy(architecture, needs[model], critics.get(model, 'shared'), shards)
+    for model in needs
   }

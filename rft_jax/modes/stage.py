@@ -60,7 +60,7 @@ class Stage:
       self.placement.axis,
     )
     self.stream = Stream(task, 'train', config.prompts, session.config.seed)
-    self.options = sampling([session.tokenizer.eos_token_id], **config.sampling)
+    self.options = sampling(session.stop, **config.sampling)
     self.others = self._others()
     self.guard: list[str] = []
     for rule in config.guard:
@@ -88,7 +88,8 @@ class Stage:
   def state(self, params: PyTree, step: int, models: dict[str, PyTree] | None = None) -> TrainState:
     """The stage's first state; what is frozen is a copy, since the state is donated."""
     c, models = self.config, models or {}
-    frozen = {}
+    params, base = self.policy.split(params)
+    frozen = {'base': base} if base else {}
     if 'ref_logp' in self.algorithm.needs:
       frozen['ref'] = jax.tree.map(jnp.copy, reference_of(params))
     for role, model in (('teacher', c.teacher), ('reward', c.reward_model)):

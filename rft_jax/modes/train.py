@@ -121,7 +121,7 @@ class Training:
           state = self._iteration(stage, state, evaluate, name, bar, last)
         except Collapsed as error:
           state = self._return_to_last(stage, state, index, error)
-    return s.placement.get_state(state).params
+    return s.placement.get_state(state).weights
 
   def _iteration(self, stage, state, evaluate, name, bar, last):
     config = stage.config
@@ -192,7 +192,7 @@ class Training:
     return report.metrics
 
   def _save(self, stage, state, report):
-    arrays = {'state': self.session.placement.get_state(state)}
+    arrays = {'state': self.session.placement.get_state(state).bare()}
     if others := {k: v for k, v in self.models.items() if k != stage.config.model}:
       arrays['models'] = others
     if pending := stage.pending():
@@ -214,12 +214,13 @@ class Training:
   def _restore(self, stage: Stage, state):
     """The state and what was sampled ahead, as they were when the checkpoint was written."""
     place, placement = self.place, self.session.placement
-    abstract = {'state': placement.get_state(state)}
+    whole = placement.get_state(state)
+    abstract = {'state': whole.bare()}
     if place['pending']:
       abstract['pending'] = stage.blank(place['pending'])
     arrays = self.saved.restore(place['total'], abstract)[1]
     stage.restore(place['step'], arrays.get('pending', ()))
-    return placement.put_state(arrays['state'])
+    return placement.put_state(arrays['state'].on(whole.frozen.get('base')))
 
   def _finish(self) -> dict:
     self.saved.wait()

@@ -85,7 +85,7 @@ def preference(policy: Policy, algorithm: Algorithm) -> Objective:
 
   def loss(params, state, batch, rng):
     e, t, w = batch.experience, batch.targets, batch.weights
-    now = policy.score(params, e)
+    now = policy.score(params, e, rng=rng)
     value = terms(now, t, w['row']).sum()
     if coupled:
       moved = jnp.where(t.mask, now.logp - fixed(now.logp), 0)

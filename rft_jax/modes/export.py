@@ -1,0 +1,48 @@
+"""Export: a checkpoint of `train` as a Hugging Face directory, adapters merged; or the adapter
+alone, as PEFT writes it."""
+
+import json
+import os
+
+import jax.numpy as jnp
+
+from rft_jax.infra import hub_save, peft
+from rft_jax.models.hf_config import write_config
+from rft_jax.models.lora import merge
+from rft_jax.modes.restored import restored
+from rft_jax.modes.session import Session, open_session
+from rft_jax.registry import ConfigError
+
+
+def run(config, workdir: str, started: float) -> dict:
+  """Writes the best checkpoint to `export.path`, by default workdir/export; prints where.
+
+  Raises CheckpointError where there is none, UserError where the directory exists.
+  """
+  session, c = open_session(config), config.export
+  directory = c.path or os.path.join(workdir, 'export')
+  architecture = session.model.architecture
+  if c.adapter and architecture.lora is None:
+    raise ConfigError('export.adapter=True needs a model with adapters: set model.lora.rank')
+  with restored(session, workdir) as found:
+    weights, step = found.state.weights, found.step
+  if c.adapter:
+    peft.save(directory, architecture, weights['adapters'], base=config.model.path)
+  else:
+    params = weights['decoder']['params']
+    if architecture.lora:
+      whole = jnp.ones(architecture.lora.adapters)
+      params = merge(architecture, params, weights['adapters'], whole)
+    tokenizer, dtype = session.tokenizer, c.dtype
+    hub_save.save(directory, architecture, params, tokenizer, entries(session), dtype)
+  print(f'step {step} written to {directory}')
+  return dict(step=step, path=directory)
+
+
+def entries(session: Session) -> dict:
+  """Of the config.json: those of the checkpoint that training began with, unchanged."""
+  if not session.model.directory:
+    return write_config(session.model.architecture) | dict(eos_token_id=session.stop[0])
+  with open(os.path.join(session.model.directory, 'config.json')) as file:
+    found = json.load(file)
+  return found.get('text_config', found) | dict(model_type=session.model.architecture.model_type)

@@ -1,0 +1,90 @@
+"""The model that a config names: from scratch, or a Hugging Face checkpoint."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+
+from rft_jax.config import base
+from rft_jax.data.text import load_tokenizer
+from rft_jax.infra import hub
+from rft_jax.infra.parallel import Mesh, Placement
+from rft_jax.models.config import Lora, ModelConfig
+from rft_jax.registry import ConfigError, nearest
+from rft_jax.types import PyTree
+
+OURS = 'dtype', 'remat', 'attention'
+APART = 'path', 'ignore', 'param_dtype', 'lora'
+
+
+class Model(NamedTuple):
+  """architecture; tokenizer; directory: of the checkpoint, '' for none; stop: the ids that end an
+  answer; dtype: of parameters that are not trained."""
+
+  architecture: ModelConfig
+  tokenizer: Any
+  directory: str
+  stop: list[int]
+  dtype: str
+
+  def decoder(self, placement: Placement) -> PyTree:
+    """The checkpoint's decoder, where the placement wants it."""
+    return hub.load(self.directory, self.architecture, placement.home, self.dtype)
+
+
+def open_model(config: Any, placement: Placement) -> Model:
+  """Reads no weights. Raises ConfigError or HubError for what cannot work."""
+  settings = config.model
+  known = {f.name for f in dataclasses.fields(ModelConfig)} - {'vocab_size'} | set(APART)
+  for key in settings:
+    if key not in known:
+      raise ConfigError(f'model has no setting {key!r}: {nearest(key, known)}')
+  lora = _lora(settings)
+  ours: dict[str, Any] = {key: settings[key] for key in OURS} | dict(lora=lora)
+  if isinstance(placement, Mesh) and placement.mesh.size > 1 and settings.attention == 'auto':
+    ours['attention'] = _partitioned()
+  if settings.param_dtype != 'float32' and lora is None:
+    raise ConfigError(
+      f'model.param_dtype={settings.param_dtype!r} is for what is not trained: what is trained '
+      'stays float32; set model.lora.rank, or leave it'
+    )
+  if not settings.path:
+    tokenizer = load_tokenizer('characters' if config.tokenizer == 'auto' else config.tokenizer)
+    sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
+    architecture = ModelConfig(vocab_size=len(tokenizer), **sizes, **ours)
+    return Model(architecture, tokenizer, '', [tokenizer.eos_token_id], settings.param_dtype)
+  _check_alone(settings)
+  directory = hub.locate(settings.path)
+  architecture = hub.model_config(directory, tuple(settings.ignore), **ours)
+  tokenizer = load_tokenizer(directory if config.tokenizer == 'auto' else config.tokenizer)
+  if len(tokenizer) > architecture.vocab_size:
+    raise ConfigError(
+      f'{directory}: its tokenizer has {len(tokenizer)} tokens, its config.json vocab_size='
+      f'{architecture.vocab_size}: name the tokenizer that belongs to it by tokenizer='
+    )
+  stop = hub.stop_ids(directory, tokenizer)
+  return Model(architecture, tokenizer, directory, stop, settings.param_dtype)
+
+
+def _lora(settings) -> Lora | None:
+  options = {k: v for k, v in settings.lora.items() if k != 'path'}
+  if not settings.lora.rank:
+    if settings.lora.path:
+      raise ConfigError('model.lora.path needs model.lora.rank: at least that of the adapter')
+    return None
+  return Lora(**options)
+
+
+def _check_alone(settings) -> None:
+  """The checkpoint decides the architecture: a size beside it would be passed over."""
+  default: Any = base().model
+  for key, value in settings.items():
+    if key not in (*APART, *OURS) and value != default[key]:
+      raise ConfigError(
+        f'model.{key}={value!r} is decided by model.path={settings.path!r}: leave it'
+      )
+
+
+def _partitioned() -> str:
+  """Kernels that the compiler cannot cut over a mesh are left out there."""
+  return 'xla' if jax.default_backend() == 'tpu' else 'auto'
