@@ -83,13 +83,13 @@ def _views(c: ModelConfig, positions, own, key_positions, past) -> tuple[View, .
 
 def _view(c, kind, positions, own, key_positions, past):
   cos, sin = _angles(c, kind, positions)
-  seen = None if past is None else past[:, None, None]
+  near = lambda keys: positions[..., None] - keys[..., None, :] < c.sliding_window
   if kind == SLIDING:
-    own &= positions[..., None] - key_positions[..., None, :] < c.sliding_window
-    if past is not None:
-      distance = positions[..., None] - positions_of(past)[:, None, None]
-      seen = seen & (distance < c.sliding_window)
-  return View(cos, sin, own, seen)
+    own &= near(key_positions)
+  if past is not None:
+    before, past = positions_of(past)[:, None], past[:, None, None]
+    past = past & near(before) if kind == SLIDING else past
+  return View(cos, sin, own, past)
 
 
 def _angles(c, kind, positions):

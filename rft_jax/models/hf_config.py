@@ -123,8 +123,9 @@ def write_config(c: ModelConfig) -> dict[str, Any]:
   """The entries of a config.json for a model that did not come from one."""
   keys = c.family.keys
   fields = {name: getattr(c, name) for name in SIZES if name != 'rope_theta'}
-  if c.family.positions == 'learned':
+  if c.max_position_embeddings:
     fields['max_position_embeddings'] = c.max_position_embeddings
+  if c.family.positions == 'learned':
     fields = {k: v for k, v in fields.items() if k not in ('num_key_value_heads', 'head_dim')}
   else:
     fields['rope_parameters'] = dict(

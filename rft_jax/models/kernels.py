@@ -5,6 +5,7 @@
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def _capped(c):
   return bool(c.attn_logit_softcapping)
 
 
-def fused(c: ModelConfig, q, own, past, span, view, implementation='cudnn'):
+def fused(c: ModelConfig, q, own, past, span, view, implementation: Any = 'cudnn'):
   """`jax.nn.dot_product_attention` over the prompt's keys and a row's own, side by side."""
   b, _, g, _, t, _ = q.shape
   k, v = (_joined(x, y, g) for x, y in _pairs(own, past))
@@ -51,7 +52,7 @@ def fused(c: ModelConfig, q, own, past, span, view, implementation='cudnn'):
     mask = jnp.concatenate([seen, mask], -1)
   rows = lambda x: x.transpose(0, 2, 3, 1, 4).reshape(b * g, x.shape[3], x.shape[1], x.shape[4])
   queries = q.transpose(0, 2, 4, 1, 3, 5).reshape(b * g, t, -1, q.shape[-1])
-  out = jax.nn.dot_product_attention(
+  out: Any = jax.nn.dot_product_attention(
     queries,
     rows(k),
     rows(v),
@@ -85,7 +86,7 @@ def splash(c: ModelConfig, q, own, past, span, view, interpret=False):
     b * g, kv * repeat, x.shape[3], x.shape[4]
   )
   queries = q.transpose(0, 2, 1, 3, 4, 5).reshape(b * g, kv * repeat, t, width)
-  out = jax.vmap(kernel)(
+  out: Any = jax.vmap(kernel)(
     queries * jnp.asarray(c.scale, q.dtype),
     heads(k),
     heads(v),

@@ -2,6 +2,7 @@
 
 from rft_jax.models.config import ModelConfig
 
+Matrix = tuple[str, tuple[int, ...], tuple[int, ...]]
 MATRICES = 'qkv', 'attention_out', 'gate_up', 'down'
 
 
@@ -18,31 +19,35 @@ def layer_shapes(c: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
   }
   if family.norm == 'layer':
     shapes |= {f'{name}_bias': ('zeros', (c.hidden_size,)) for name in norms}
-  if family.qk_norm:
-    shapes |= {name: (unit, (c.head_dim,)) for name in ('q_norm', 'k_norm')}
   for name, (start, inputs, outputs) in matrix_shapes(c).items():
     shapes[name] = (start, (*inputs, *outputs))
     if name in biased(c):
       shapes[f'{name}_bias'] = ('zeros', outputs)
+  if family.qk_norm:
+    shapes |= {name: (unit, (c.head_dim,)) for name in ('q_norm', 'k_norm')}
   return shapes
 
 
-def matrix_shapes(c: ModelConfig) -> dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]:
+def matrix_shapes(c: ModelConfig) -> dict[str, Matrix]:
   """Name -> (initialiser, input axes, output axes)."""
   d, kv, halves = c.hidden_size, c.num_key_value_heads, 2 if c.family.gated else 1
-  shapes = dict(
+  shapes: dict[str, Matrix] = dict(
     qkv=('wide', (d,), (kv, c.repeat + 2, c.head_dim)),
     attention_out=('narrow', (kv, c.repeat, c.head_dim), (d,)),
   )
   if not c.family.experts:
     inner = c.intermediate_size
-    return shapes | dict(gate_up=('wide', (d,), (halves, inner)), down=('narrow', (inner,), (d,)))
+    mlp: dict[str, Matrix] = dict(
+      gate_up=('wide', (d,), (halves, inner)), down=('narrow', (inner,), (d,))
+    )
+    return shapes | mlp
   e, inner = c.num_experts, c.moe_intermediate_size
-  return shapes | dict(
+  mixture: dict[str, Matrix] = dict(
     router=('wide', (d,), (e,)),
     experts_gate_up=('wide', (e, d), (halves, inner)),
     experts_down=('narrow', (e, inner), (d,)),
   )
+  return shapes | mixture
 
 
 def biased(c: ModelConfig) -> set[str]:

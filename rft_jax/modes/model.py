@@ -52,7 +52,8 @@ def open_model(config: Any, placement: Placement) -> Model:
     tokenizer = load_tokenizer('characters' if config.tokenizer == 'auto' else config.tokenizer)
     sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
     architecture = ModelConfig(vocab_size=len(tokenizer), **sizes, **ours)
-    return Model(architecture, tokenizer, '', [tokenizer.eos_token_id], settings.param_dtype)
+    end: Any = tokenizer.eos_token_id
+    return Model(architecture, tokenizer, '', [end], settings.param_dtype)
   _check_alone(settings)
   directory = hub.locate(settings.path)
   architecture = hub.model_config(directory, tuple(settings.ignore), **ours)
@@ -80,9 +81,7 @@ def _check_alone(settings) -> None:
   default: Any = base().model
   for key, value in settings.items():
     if key not in (*APART, *OURS) and value != default[key]:
-      raise ConfigError(
-        f'model.{key}={value!r} is decided by model.path={settings.path!r}: leave it'
-      )
+      raise ConfigError(f'model.{key}={value!r} is decided by model.path: leave it out')
 
 
 def _partitioned() -> str:

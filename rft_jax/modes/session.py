@@ -21,7 +21,8 @@ from rft_jax.types import PyTree, Task
 
 
 class Session(NamedTuple):
-  """tasks: by stage name; model: what the config's `model` names; policies: by the name of the model; clock: where the wall time goes."""
+  """tasks: by stage name; model: what the config's `model` names; policies: by the name of the
+  model; clock: where the wall time goes."""
 
   config: Any
   model: Model
