@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check
+from rft_jax.data.stream import Stream
 from rft_jax.data.text import load_tokenizer
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
@@ -37,6 +38,11 @@ class Session(NamedTuple):
     if task.reward is None:
       return contextlib.nullcontext()
     return Scorer(task.reward, settings.workers, settings.timeout)
+
+  def stream(self, task: Task, split: str, batch: int) -> Stream:
+    """Batches of a task; of several processes each reads its own part."""
+    where = jax.process_index(), jax.process_count()
+    return Stream(task, split, batch, self.config.seed, *where)
 
   def params(self, model: str = 'policy', base: PyTree = None) -> PyTree:
     """Fresh parameters of a model, from the seed; its decoder is a copy of that of `base`."""
