@@ -5,7 +5,7 @@ end-of-turn mark after it, which it learns too; white space behind that mark is 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -27,11 +27,6 @@ def check_template(tokenizer) -> None:
       'model, put a chat_template.jinja beside its tokenizer.json, or map plain columns '
       '(prompt=, response=)'
     )
-
-
-def marks_answers(tokenizer) -> bool:
-  """Whether the template itself says what the assistant said, by {% generation %}."""
-  return bool(GENERATION.search(str(tokenizer.chat_template)))
 
 
 def render(tokenizer, turns: Turns, ask: bool = False) -> str:
@@ -85,10 +80,30 @@ def spans(tokenizer, turns: Turns) -> tuple[str, list[tuple[int, int]]]:
   return whole, found
 
 
-def marked(tokenizer, turns: Turns) -> tuple[list[int], list[bool]]:
-  """Token ids and which of them are learned, by the template's own {% generation %}."""
-  render(tokenizer, turns)
-  out = tokenizer.apply_chat_template(
-    list(turns), return_dict=True, return_assistant_tokens_mask=True
-  )
-  return list(out['input_ids']), [bool(x) for x in out['assistant_masks']]
+def learned(
+  tokenizer, turns: Turns, encode: Callable[[str], list[int]]
+) -> tuple[list[int], list[bool]]:
+  """Token ids of a conversation, and which of them the assistant said: by the template's own
+  {% generation %} if it has one. Raises ConfigError as `spans` does."""
+  if GENERATION.search(str(tokenizer.chat_template)):
+    render(tokenizer, turns)  # its errors
+    out = tokenizer.apply_chat_template(
+      list(turns), return_dict=True, return_assistant_tokens_mask=True
+    )
+    return list(out['input_ids']), [bool(x) for x in out['assistant_masks']]
+  text, found = spans(tokenizer, turns)
+  pieces = cut(text, [edge for span in found for edge in span], encode)
+  said = [bool(i % 2) for i, piece in enumerate(pieces) for _ in piece]
+  return [token for piece in pieces for token in piece], said
+
+
+def cut(text: str, edges: Sequence[int], encode: Callable[[str], list[int]]) -> list[list[int]]:
+  """Token ids of `text` up to each edge in turn: as in the whole where no token crosses an edge,
+  else as the sampler meets them, the later piece by itself."""
+  pieces, ids, start = [], [], 0
+  for edge in edges:
+    whole = encode(text[:edge])
+    stable = whole[: len(ids)] == ids
+    pieces.append(whole[len(ids) :] if stable else encode(text[start:edge]))
+    ids, start = ids + pieces[-1], edge
+  return pieces

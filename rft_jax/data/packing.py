@@ -4,9 +4,9 @@ import bisect
 
 import numpy as np
 
-from rft_jax.data.text import encode_demonstration, encode_prompt, recorded
+from rft_jax.data.text import about, encode_demonstration, encode_prompt, recorded
 from rft_jax.registry import ConfigError
-from rft_jax.types import Experience
+from rft_jax.types import Example, Experience
 
 
 class Packed:
@@ -67,7 +67,7 @@ class PackedDemonstrations:
     if stream.size is None:
       raise ConfigError('packing needs a finite collection: give the task a size, or packing=False')
     examples = (stream.task.example(stream.split, i) for i in range(stream.size))
-    self.encoded = [encode_demonstration(tokenizer, e, width) for e in examples]
+    self.encoded = [self._encoded(tokenizer, e) for e in examples]
     self.lengths = np.array([len(ids) for ids, _ in self.encoded])
     self.ends: list[int] = []
     self._epoch = -1
@@ -84,6 +84,10 @@ class PackedDemonstrations:
         tokens[place], numbers[place], target[place] = ids, text, learned
         start += len(ids)
     return recorded(tokens, numbers, target)
+
+  def _encoded(self, tokenizer, example: Example) -> tuple[list[int], list[bool]]:
+    with about(example.place):
+      return encode_demonstration(tokenizer, example, self.width)
 
   def _row(self, number: int) -> list[int]:
     """The examples of row `number`, counted from the first epoch on."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from rft_jax.data.packing import Packed, PackedDemonstrations
 from rft_jax.data.stream import Stream
-from rft_jax.data.text import answers, demonstrations, where
+from rft_jax.data.text import answers, demonstrations, quoted
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Experience
 
@@ -51,8 +51,8 @@ class Recorded:
     for e in examples:
       if not e.rejected:
         raise ConfigError(
-          f'{where(e)} has no rejected response: learning from preferences needs a task or a data '
-          'set with pairs'
+          f'{e.place or quoted(e)} has no rejected response: learning from preferences needs a '
+          'task or a data set with pairs'
         )
     if self.kind == 'pairs':
       both = [((e, e.response, 1.0), (e, e.rejected, 0.0)) for e in examples]

@@ -1,6 +1,8 @@
 """Text to arrays and back: tokenizers, left-padded prompts, right-padded demonstrations."""
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -102,13 +104,13 @@ def batch_prompts(
   tokens = np.zeros((len(prompts), length), np.int32)
   valid = np.zeros((len(prompts), length), bool)
   for row, text in enumerate(prompts):
-    prompt = encode_prompt(tokenizer, text)
-    if len(prompt) > length:
-      place = f'{places[row]}: ' if places and places[row] else ''
-      raise ConfigError(
-        f'{place}prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
-        f'{length}: raise max_prompt or shorten the prompt'
-      )
+    with about(places[row] if places else ''):
+      prompt = encode_prompt(tokenizer, text)
+      if len(prompt) > length:
+        raise ConfigError(
+          f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
+          f'{length}: raise max_prompt or shorten the prompt'
+        )
     tokens[row, length - len(prompt) :] = prompt
     valid[row, length - len(prompt) :] = True
   fields: dict[str, Any] = dict(tokens=tokens, valid=valid, ids=np.asarray(ids, np.int32))
@@ -125,7 +127,8 @@ def demonstrations(tokenizer, examples: list[Example], length: int) -> Experienc
   tokens = np.zeros((len(examples), length), np.int32)
   valid, target = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
   for row, example in enumerate(examples):
-    ids, learned = encode_demonstration(tokenizer, example, length)
+    with about(example.place):
+      ids, learned = encode_demonstration(tokenizer, example, length)
     tokens[row, : len(ids)] = ids
     valid[row, : len(ids)] = True
     target[row, : len(ids)] = learned
@@ -143,12 +146,13 @@ def answers(
   valid, target = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
   rewards = np.zeros(tokens.shape, np.float32)
   for row, (example, response, reward) in enumerate(rows):
-    prompt, answer = encode_example(tokenizer, example._replace(response=response), width)
-    for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
-      if len(part) > limit:
-        raise ConfigError(
-          f'{where(example)} has {len(part)} tokens of max_{name}={limit}: raise it'
-        )
+    with about(example.place):
+      prompt, answer = encode_example(tokenizer, example._replace(response=response), width)
+      for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
+        if len(part) > limit:
+          raise ConfigError(
+            f'{quoted(example)} has {len(part)} tokens of max_{name}={limit}: raise it'
+          )
     start, end = max_prompt - len(prompt), max_prompt + len(answer)
     tokens[row, start:end] = prompt + answer
     valid[row, start:end] = True
@@ -185,13 +189,13 @@ def encode_example(tokenizer, example: Example, length: int) -> tuple[list[int],
   check_demonstration(tokenizer, example)
   if example.messages:
     text, spans = chat.spans(tokenizer, dialogue(example))
-    prompt, response = encode_pieces(tokenizer, text, spans[-1])
+    prompt, response = chat.cut(text, spans[-1], functools.partial(encode, tokenizer))
   else:
     prompt = encode_prompt(tokenizer, example.prompt)
     response = [*encode(tokenizer, example.response), tokenizer.eos_token_id]
   if len(prompt) + len(response) > length:
     raise ConfigError(
-      f'{where(example)} has {len(prompt)} + {len(response)} tokens of prompt and response, the '
+      f'{quoted(example)} has {len(prompt)} + {len(response)} tokens of prompt and response, the '
       f'limit is {length}: raise max_prompt or max_new'
     )
   return prompt, response
@@ -204,30 +208,13 @@ def encode_demonstration(tokenizer, example: Example, length: int) -> tuple[list
     prompt, response = encode_example(tokenizer, example, length)
     return prompt + response, [False] * len(prompt) + [True] * len(response)
   check_demonstration(tokenizer, example)
-  if chat.marks_answers(tokenizer):
-    ids, learned = chat.marked(tokenizer, dialogue(example))
-  else:
-    text, spans = chat.spans(tokenizer, dialogue(example))
-    pieces = encode_pieces(tokenizer, text, [edge for span in spans for edge in span])
-    ids = [token for piece in pieces for token in piece]
-    learned = [bool(i % 2) for i, piece in enumerate(pieces) for _ in piece]
+  encoded = functools.partial(encode, tokenizer)
+  ids, learned = chat.learned(tokenizer, dialogue(example), encoded)
   if len(ids) > length:
     raise ConfigError(
-      f'{where(example)} has {len(ids)} tokens, the limit is {length}: raise max_prompt or max_new'
+      f'{quoted(example)} has {len(ids)} tokens, the limit is {length}: raise max_prompt or max_new'
     )
   return ids, learned
-
-
-def encode_pieces(tokenizer, text: str, edges: Sequence[int]) -> list[list[int]]:
-  """Token ids of `text` cut at each edge, up to the last: as in the whole where no token crosses
-  an edge, else as the sampler meets them, the later piece by itself."""
-  pieces, ids, start = [], [], 0
-  for edge in edges:
-    whole = encode(tokenizer, text[:edge])
-    stable = whole[: len(ids)] == ids
-    pieces.append(whole[len(ids) :] if stable else encode(tokenizer, text[start:edge]))
-    ids, start = ids + pieces[-1], edge
-  return pieces
 
 
 def dialogue(example: Example) -> list[dict[str, str]]:
@@ -239,15 +226,24 @@ def check_demonstration(tokenizer, example: Example) -> None:
   """Raises ConfigError where nothing can be learned from an example."""
   if not example.response:
     raise ConfigError(
-      f'{where(example)} has no response to imitate: use a task or a data set with responses'
+      f'{quoted(example)} has no response to imitate: use a task or a data set with responses'
     )
   if tokenizer.eos_token_id is None and not example.messages:
     raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
 
 
-def where(example: Example) -> str:
+def quoted(example: Example) -> str:
   """The subject of a sentence about an example."""
-  return example.place or f'the example {shorten(example.prompt)!r}'
+  return f'the example {shorten(example.prompt)!r}'
+
+
+@contextlib.contextmanager
+def about(place: str) -> Iterator[None]:
+  """Errors within name the place that their example was read from."""
+  try:
+    yield
+  except ConfigError as error:
+    raise ConfigError(f'{place}: {error}' if place else str(error)) from error
 
 
 def stack(answers: list[Any]) -> Any:
