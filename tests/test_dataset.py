@@ -141,7 +141,7 @@ def test_columns_become_what_the_config_says(row, options, wanted):
 
 
 BAD = [
-  (dict(q='a'), QA, "column 'question' is missing"),
+  (dict(q='a'), dict(prompt='question'), "column 'question' is missing"),
   (dict(question='a', solution=None), QA, "column 'solution' is missing"),
   (dict(question=3, solution='b'), QA, "column 'question' must be a text, not int"),
   (dict(question=' ', solution='b'), QA, "column 'question' is empty"),

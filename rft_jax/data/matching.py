@@ -20,16 +20,14 @@ SAID = re.compile(r'(?i:answer)\W*(?:(?i:is|are)\b)?[\s:]*' + LETTER.replace('A-
 
 
 def number(text: str) -> Decimal | None:
-  """The last number of a text: after its last '####', else in its last \\boxed{}, else of all.
-
-  Thousands may have commas, amounts a dollar sign.
-  """
+  """The first number of the line after the last '####', else the last in the last \\boxed{}, else
+  the last of all. Thousands may have commas, amounts a dollar sign."""
   text = text.replace('−', '-').replace('{,}', ',').replace('\\$', '$')
-  marked = text.rpartition('####')
+  _, mark, line = text.rpartition('####')
   boxed = BOXED.findall(text)
-  place = marked[2].strip().partition('\n')[0] if marked[1] else boxed[-1] if boxed else text
+  place = line.strip().partition('\n')[0] if mark else boxed[-1] if boxed else text
   found = NUMBER.findall(place)
-  return Decimal(''.join(found[-1]).replace(',', '')) if found else None
+  return Decimal(''.join(found[0 if mark else -1]).replace(',', '')) if found else None
 
 
 def normalised(text: str) -> str | None:

@@ -85,10 +85,11 @@ def load(kind: str, path: str, streaming: bool) -> Any:
   """A local file by `datasets`. Raises ConfigError for a file that is not of its kind."""
   import datasets  # takes a second
 
+  read = dict(text=datasets.Dataset.from_text, parquet=datasets.Dataset.from_parquet)[kind]
   try:
-    # A pattern would be matched against the names of files.
-    name = glob.escape(os.path.abspath(path))
-    return datasets.load_dataset(kind, data_files=name, split='train', streaming=streaming)
+    # As load_dataset, which would report the reading of a local file to the hub. A path is a
+    # pattern there.
+    return read(glob.escape(os.path.abspath(path)), split=datasets.Split.TRAIN, streaming=streaming)
   except Exception as error:  # whatever the reader of a broken file raises
     cause = error.__cause__ or error
     raise ConfigError(f'{path} cannot be read as {kind}: {shorten(cause, 200)}') from error
