@@ -84,6 +84,14 @@ def test_a_directory_and_a_pattern_are_read_in_order(tmp_path):
     assert everything(made)[20].place.endswith('1.jsonl, row 1')
 
 
+def test_a_file_that_was_changed_is_read_anew_and_names_may_hold_brackets():
+  for i in range(2):
+    write('a[1].jsonl', [dict(prompt=f'{i}\u2028')])
+    for streaming in (False, True):
+      made = task('a[1].jsonl', test='a[1].jsonl', streaming=streaming)
+      assert made.example('train', 0).prompt == f'{i}\u2028'
+
+
 def test_numbers_like_texts_of_a_csv_stay_texts():
   write('a.csv', [dict(q='007', a='NA')])
   found = task('a.csv', test='a.csv', prompt='q', response='a').example('train', 0)
