@@ -82,6 +82,7 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
       group=8,  # samples per prompt
       max_prompt=64,  # tokens
       max_new=64,  # tokens
+      packing=False,  # several demonstrations in a row of max_prompt + max_new tokens
       staleness=0,  # iterations that sampling may run ahead of learning (verifiers in Python only)
       epochs=1,
       minibatches=1,

@@ -187,12 +187,18 @@ class Objective(NamedTuple):
 class Example(NamedTuple):
   """One problem: its prompt, what a verifier needs (arrays of numbers for a verifier in JAX, JSON
   for one in Python), a response to imitate, and one that is worse, for learning from preferences.
+
+  messages: the prompt as a conversation of {'role', 'content'} for the tokenizer's chat template;
+  `prompt` is then only its text. Imitation also learns the assistant's turns in it. place: where
+  the example was read, for messages about it.
   """
 
   prompt: str
   answer: Any
   response: str = ''
   rejected: str = ''
+  messages: tuple[dict[str, str], ...] = ()
+  place: str = ''
 
 
 class Outcome(NamedTuple):
@@ -225,7 +231,7 @@ class Task(NamedTuple):
   the same arguments -> dict of f32[N], NaN where a row has nothing to say. jit_answer(tokens,
   target) -> i32[N]: what is answered, -1 for nothing. environment: instead, where answers come in
   turns. reward(completion, example) -> float and answer(completion) -> str: picklable, called in
-  worker processes.
+  worker processes. skipped(): how many rows of the training data were bad and left out so far.
   """
 
   example: Callable[[str, int], Example]
@@ -236,3 +242,4 @@ class Task(NamedTuple):
   answer: Callable[[str], str] | None = None
   jit_answer: Callable[[Array, Array], Array] | None = None
   environment: Environment | None = None
+  skipped: Callable[[], int] | None = None

@@ -95,7 +95,7 @@ def test_cups_examples_are_a_pure_function_of_split_and_index(tokenizer):
 def test_cups_demonstrations_follow_the_ball(tokenizer):
   task = cups.make(tokenizer, think=0.5)
   for i in range(100):
-    prompt, answer, response, rejected = task.example('train', i)
+    prompt, answer, response, rejected = task.example('train', i)[:4]
     ball, path = prompt[0], []
     for a, b in re.findall('(.)(.)', prompt[2:-1]):
       ball = {a: b, b: a}.get(ball, ball)

@@ -24,8 +24,8 @@ import optax
 from rft_jax.algorithms.algorithm import resolve
 from rft_jax.collecting import in_graph, make_collect
 from rft_jax.infra.parallel import make_placement
-from rft_jax.models.policy import make_policy
 from rft_jax.models.config import ModelConfig
+from rft_jax.models.policy import make_policy
 from rft_jax.objectives import make_objective
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.steps import make_learn, make_rl_step, make_total

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from rft_jax.data.packing import Packed
+from rft_jax.data.packing import Packed, PackedDemonstrations
 from rft_jax.data.stream import Stream
-from rft_jax.data.text import answers, demonstrations, shorten
+from rft_jax.data.text import answers, demonstrations, quoted
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Experience
 
@@ -16,17 +16,28 @@ class Recorded:
 
   kind: 'demonstrations', prompt and response from column 0 on; 'answers', the same with prompts in
   the first `max_prompt` columns; 'pairs' of a better and a worse response, rewarded 1 and 0;
-  'labels', single responses, every other one the worse; 'text', packed, with no prompt.
+  'labels', single responses, every other one the worse; 'text', packed, with no prompt. packing:
+  several demonstrations in a row.
   """
 
-  def __init__(self, kind: str, stream: Stream, tokenizer: Any, max_prompt: int, max_new: int):
+  def __init__(
+    self,
+    kind: str,
+    stream: Stream,
+    tokenizer: Any,
+    max_prompt: int,
+    max_new: int,
+    packing: bool = False,
+  ):
     self.kind, self.stream, self.tokenizer = kind, stream, tokenizer
     self.max_prompt, self.max_new = max_prompt, max_new
-    if kind == 'text':
-      self.packed = Packed(stream, tokenizer, max_prompt + max_new)
+    self.packed = None
+    if packing or kind == 'text':
+      pack = PackedDemonstrations if packing else Packed
+      self.packed = pack(stream, tokenizer, max_prompt + max_new)
 
   def batch(self, step: int) -> Experience:
-    if self.kind == 'text':
+    if self.packed:
       return self.packed.batch(step)
     examples = self.stream.examples(step)
     if self.kind == 'demonstrations':
@@ -36,17 +47,17 @@ class Recorded:
 
   def _rows(self, examples: list[Example], numbers: np.ndarray):
     if self.kind == 'answers':
-      return [(e.prompt, e.response, 1.0) for e in examples], 1
+      return [(e, e.response, 1.0) for e in examples], 1
     for e in examples:
       if not e.rejected:
         raise ConfigError(
-          f'the example {shorten(e.prompt)!r} has no rejected response: learning from '
-          'preferences needs a task or a data set with pairs'
+          f'{e.place or quoted(e)} has no rejected response: learning from preferences needs a '
+          'task or a data set with pairs'
         )
     if self.kind == 'pairs':
-      both = [((e.prompt, e.response, 1.0), (e.prompt, e.rejected, 0.0)) for e in examples]
+      both = [((e, e.response, 1.0), (e, e.rejected, 0.0)) for e in examples]
       return [row for pair in both for row in pair], 2
     return [
-      (e.prompt, e.rejected, 0.0) if number % 2 else (e.prompt, e.response, 1.0)
+      (e, e.rejected, 0.0) if number % 2 else (e, e.response, 1.0)
       for e, number in zip(examples, numbers, strict=True)
     ], 1

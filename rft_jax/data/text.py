@@ -1,6 +1,8 @@
 """Text to arrays and back: tokenizers, left-padded prompts, right-padded demonstrations."""
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +13,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from rft_jax.data import chat
+from rft_jax.data.chat import Turns
 from rft_jax.registry import ConfigError, bind, parse
 from rft_jax.types import Example, Experience, Prompts
 
@@ -76,21 +80,37 @@ def decode(tokenizer, ids: Sequence[int]) -> str:
   return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def batch_prompts(tokenizer, texts: list[str], ids, answers: list[Any], length: int) -> Prompts:
-  """Left-padded numpy arrays [B,length]; tokens outside `valid` are 0.
+def opening(tokenizer) -> list[int]:
+  """The BOS token where the tokenizer itself puts one before a text, as those of Llama and Gemma
+  do; chat templates write their own."""
+  bos = tokenizer.bos_token_id
+  return [bos] if bos is not None and tokenizer.encode('')[:1] == [bos] else []
 
-  `answers` are stacked leaf by leaf, `[B, ...]`, where they consist of numbers; otherwise the
-  answer is None. Raises ConfigError for a prompt that is empty or longer than `length` tokens.
+
+def batch_prompts(
+  tokenizer,
+  prompts: Sequence[str | Turns],
+  ids,
+  answers: list[Any],
+  length: int,
+  places: Sequence[str] = (),
+) -> Prompts:
+  """Left-padded numpy arrays [B,length] of texts or conversations; tokens outside `valid` are 0.
+
+  places: where the prompts were read, for messages. answers: stacked leaf by leaf, `[B, ...]`,
+  where they consist of numbers; else the answer is None. Raises ConfigError for a prompt that is
+  empty or longer than `length` tokens.
   """
-  tokens = np.zeros((len(texts), length), np.int32)
-  valid = np.zeros((len(texts), length), bool)
-  for row, text in enumerate(texts):
-    prompt = encode_prompt(tokenizer, text)
-    if len(prompt) > length:
-      raise ConfigError(
-        f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
-        f'{length}: raise max_prompt or shorten the prompt'
-      )
+  tokens = np.zeros((len(prompts), length), np.int32)
+  valid = np.zeros((len(prompts), length), bool)
+  for row, text in enumerate(prompts):
+    with about(places[row] if places else ''):
+      prompt = encode_prompt(tokenizer, text)
+      if len(prompt) > length:
+        raise ConfigError(
+          f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
+          f'{length}: raise max_prompt or shorten the prompt'
+        )
     tokens[row, length - len(prompt) :] = prompt
     valid[row, length - len(prompt) :] = True
   fields: dict[str, Any] = dict(tokens=tokens, valid=valid, ids=np.asarray(ids, np.int32))
@@ -98,41 +118,41 @@ def batch_prompts(tokenizer, texts: list[str], ids, answers: list[Any], length: 
 
 
 def demonstrations(tokenizer, examples: list[Example], length: int) -> Experience:
-  """Prompt, response and EOS from column 0 on, numpy arrays [N,length].
+  """Prompt, response and EOS from column 0 on, or a conversation; numpy arrays [N,length].
 
-  `target` marks the response and its EOS. Raises ConfigError for a row longer than `length`, an
-  empty prompt, an example without a response, and a tokenizer without an EOS token.
+  `target` marks the response and its EOS, or the assistant's turns. Raises ConfigError for a row
+  longer than `length`, an empty prompt, an example without a response, and a tokenizer without an
+  EOS token.
   """
-  if tokenizer.eos_token_id is None:
-    raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
   tokens = np.zeros((len(examples), length), np.int32)
   valid, target = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
   for row, example in enumerate(examples):
-    prompt, response = encode_example(tokenizer, example, length)
-    end = len(prompt) + len(response)
-    tokens[row, :end] = prompt + response
-    valid[row, :end] = True
-    target[row, len(prompt) : end] = True
+    with about(example.place):
+      ids, learned = encode_demonstration(tokenizer, example, length)
+    tokens[row, : len(ids)] = ids
+    valid[row, : len(ids)] = True
+    target[row, : len(ids)] = learned
   return recorded(tokens, valid, target)
 
 
 def answers(
-  tokenizer, rows: list[tuple[str, str, float]], max_prompt: int, max_new: int, group: int = 1
+  tokenizer, rows: list[tuple[Example, str, float]], max_prompt: int, max_new: int, group: int = 1
 ) -> Experience:
-  """(prompt, response, reward) each, in the columns of a rollout: prompts end at max_prompt, their
+  """(example, response, reward) each, in the columns of a rollout: prompts end at max_prompt, their
   responses with EOS begin there. The reward stands on the last token. Raises ConfigError as
   `demonstrations` does."""
   width = max_prompt + max_new
   tokens = np.zeros((len(rows), width), np.int32)
   valid, target = np.zeros(tokens.shape, bool), np.zeros(tokens.shape, bool)
   rewards = np.zeros(tokens.shape, np.float32)
-  for row, (text, response, reward) in enumerate(rows):
-    prompt, answer = encode_example(tokenizer, Example(text, None, response), width)
-    for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
-      if len(part) > limit:
-        raise ConfigError(
-          f'{shorten(text + response)!r} has {len(part)} tokens of max_{name}={limit}: raise it'
-        )
+  for row, (example, response, reward) in enumerate(rows):
+    with about(example.place):
+      prompt, answer = encode_example(tokenizer, example._replace(response=response), width)
+      for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
+        if len(part) > limit:
+          raise ConfigError(
+            f'{quoted(example)} has {len(part)} tokens of max_{name}={limit}: raise it'
+          )
     start, end = max_prompt - len(prompt), max_prompt + len(answer)
     tokens[row, start:end] = prompt + answer
     valid[row, start:end] = True
@@ -151,30 +171,79 @@ def recorded(tokens: np.ndarray, valid: np.ndarray, target: np.ndarray) -> Exper
   return Experience(**fields, version=np.zeros_like(tokens))
 
 
-def encode_prompt(tokenizer, text: str) -> list[int]:
-  """Token ids of a prompt. Raises ConfigError where there are none: nothing predicts its answer."""
-  prompt = encode(tokenizer, text)
-  if not prompt:
-    raise ConfigError(f'prompt {text!r} has no tokens: a prompt needs at least one')
-  return prompt
+def encode_prompt(tokenizer, prompt: str | Turns) -> list[int]:
+  """Token ids of a text, after BOS where the tokenizer puts one, or of a conversation up to where
+  it asks for an answer. Raises ConfigError where there are none: nothing predicts the answer."""
+  if not isinstance(prompt, str):
+    return encode(tokenizer, chat.render(tokenizer, prompt, ask=True))
+  bos, ids = opening(tokenizer), encode(tokenizer, prompt)
+  ids = ids if ids[:1] == bos else bos + ids
+  if not ids:
+    raise ConfigError(f'prompt {prompt!r} has no tokens: a prompt needs at least one')
+  return ids
 
 
 def encode_example(tokenizer, example: Example, length: int) -> tuple[list[int], list[int]]:
-  """Token ids of the prompt and of the response with EOS. Raises ConfigError as above."""
-  prompt = encode_prompt(tokenizer, example.prompt)
-  if not example.response:
-    raise ConfigError(
-      f'the example {shorten(example.prompt)!r} has no response to imitate: use a '
-      'task or a data set with responses'
-    )
-  response = [*encode(tokenizer, example.response), tokenizer.eos_token_id]
+  """Token ids of the prompt and of the response with EOS, or with the end of the assistant's turn.
+  Raises ConfigError as above."""
+  check_demonstration(tokenizer, example)
+  if example.messages:
+    text, spans = chat.spans(tokenizer, dialogue(example))
+    prompt, response = chat.cut(text, spans[-1], functools.partial(encode, tokenizer))
+  else:
+    prompt = encode_prompt(tokenizer, example.prompt)
+    response = [*encode(tokenizer, example.response), tokenizer.eos_token_id]
   if len(prompt) + len(response) > length:
     raise ConfigError(
-      f'the example {shorten(example.prompt)!r} has {len(prompt)} + '
-      f'{len(response)} tokens of prompt and response, the limit is {length}: '
-      'raise max_prompt or max_new'
+      f'{quoted(example)} has {len(prompt)} + {len(response)} tokens of prompt and response, the '
+      f'limit is {length}: raise max_prompt or max_new'
     )
   return prompt, response
+
+
+def encode_demonstration(tokenizer, example: Example, length: int) -> tuple[list[int], list[bool]]:
+  """Token ids of the whole example, and which of them are learned: the response with its EOS; of a
+  conversation every turn of the assistant. Raises ConfigError as above."""
+  if not example.messages:
+    prompt, response = encode_example(tokenizer, example, length)
+    return prompt + response, [False] * len(prompt) + [True] * len(response)
+  check_demonstration(tokenizer, example)
+  encoded = functools.partial(encode, tokenizer)
+  ids, learned = chat.learned(tokenizer, dialogue(example), encoded)
+  if len(ids) > length:
+    raise ConfigError(
+      f'{quoted(example)} has {len(ids)} tokens, the limit is {length}: raise max_prompt or max_new'
+    )
+  return ids, learned
+
+
+def dialogue(example: Example) -> list[dict[str, str]]:
+  """The whole conversation, with the response."""
+  return [*example.messages, dict(role='assistant', content=example.response)]
+
+
+def check_demonstration(tokenizer, example: Example) -> None:
+  """Raises ConfigError where nothing can be learned from an example."""
+  if not example.response:
+    raise ConfigError(
+      f'{quoted(example)} has no response to imitate: use a task or a data set with responses'
+    )
+  if tokenizer.eos_token_id is None and not example.messages:
+    raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
+
+
+def quoted(example: Example) -> str:
+  """The subject of a sentence about an example."""
+  return f'the example {shorten(example.prompt)!r}'
+
+
+@contextlib.contextmanager
+def about(place: str) -> Iterator[None]:
+  """Errors within name the place that their example was read from."""
+  try:
+    yield
+  except ConfigError as error:
+    raise ConfigError(f'{place}: {error}' if place else str(error)) from error
 
 
 def stack(answers: list[Any]) -> Any:

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from rft_jax.collecting import in_graph
-from rft_jax.data.stream import Stream
 from rft_jax.data.text import decode
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.sampling import make_rollout, sampling
@@ -25,7 +24,7 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
   wanted, batch = batch_size(stage)
   rollout = make_rollout(stage.policy.decoder, 1, c.max_new)
   options = sampling(stage.session.stop, c.evaluate.temperature)
-  total, stream = make_total(placement.axis), Stream(task, 'test', batch)
+  total, stream = make_total(placement.axis), stage.session.stream(task, 'test', batch)
   rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
   judge = in_graph(task.jit_reward, task.jit_metrics, total=total)
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.groups import sequence_rewards
 from rft_jax.collecting import in_turns
-from rft_jax.data.stream import Stream
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.sampling import sampling
 from rft_jax.steps import make_total
@@ -18,7 +17,7 @@ def make(stage):
   more; 'eval/reward' and 'eval/turns', their means."""
   c, session = stage.config, stage.session
   wanted, batch = batch_size(stage)
-  stream = Stream(stage.task, 'test', batch, session.config.seed)
+  stream = session.stream(stage.task, 'test', batch)
   total, turns = make_total(stage.placement.axis), stage.task.environment.turns
   collect = in_turns(stage.rollout(1), stage.task.environment, 1, total)
   options = sampling(session.stop, c.evaluate.temperature)

@@ -3,7 +3,6 @@
 import jax
 
 from rft_jax.data.recorded import Recorded
-from rft_jax.data.stream import Stream
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.steps import make_total
 from rft_jax.types import Objective
@@ -14,7 +13,7 @@ def make(stage, objective: Objective, kind: str, kept: tuple[str, ...] = ()):
   'eval/loss', and its metrics, such as 'eval/nll'; 'eval/accuracy' is that of preferences."""
   c, session = stage.config, stage.session
   wanted, batch = batch_size(stage)
-  stream = Stream(stage.task, 'test', batch, session.config.seed)
+  stream = session.stream(stage.task, 'test', batch)
   source = Recorded(kind, stream, session.tokenizer, c.max_prompt, c.max_new)
   total = make_total(stage.placement.axis)
   rng = jax.random.key(0)

@@ -137,7 +137,13 @@ class Mesh:
     return state
 
   def put_batch(self, batch):
-    return jax.device_put(batch, NamedSharding(self.mesh, PartitionSpec(('data', 'fsdp'))))
+    """Of several processes each gives its own rows."""
+    where = NamedSharding(self.mesh, PartitionSpec(('data', 'fsdp')))
+    if jax.process_count() == 1:
+      return jax.device_put(batch, where)
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(where, np.asarray(x)), batch
+    )
 
   def rows(self, batch):
     return jax.device_get(batch)

@@ -5,7 +5,7 @@ head): its two matmuls, with a row's own keys and with the keys of the prompt th
 then need no transposition.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,8 @@ class View(NamedTuple):
   """How one kind of attention sees: cos, sin f32[B,G,T,C/2], rotary angles of the tokens' positions
   (None without); own bool[B,G,T,S] and past bool[B,G or 1,T or 1,P], the keys that a token sees."""
 
-  cos: Array | None
-  sin: Array | None
+  cos: Any
+  sin: Any
   own: Array
   past: Array | None
 
@@ -124,7 +124,7 @@ def positions_of(valid: Array) -> Array:
 
 def rotate(x: Array, view: View) -> Array:
   """x [B,G,T,K,R,C]: feature i turns with feature i + C/2."""
-  if view.cos is None:
+  if view.cos is None or view.sin is None:
     return x
   cos, sin = (t[:, :, :, None, None] for t in (view.cos, view.sin))
   cos, sin = jnp.concatenate([cos, cos], -1), jnp.concatenate([-sin, sin], -1)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check
+from rft_jax.data.stream import Stream
 from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
@@ -46,13 +47,16 @@ class Session(NamedTuple):
   def stop(self) -> list[int]:
     return self.model.stop
 
+  def stream(self, task: Task, split: str, batch: int) -> Stream:
+    """Batches of a task; of several processes each reads its own part."""
+    where = jax.process_index(), jax.process_count()
+    return Stream(task, split, batch, self.config.seed, *where)
+
   def params(self, model: str = 'policy', base: PyTree = None) -> PyTree:
     """Parameters of a model as it begins: from the seed, its decoder from the checkpoint if there
     is one; or a copy of that of `base`."""
-    seed, init = (
-      jax.random.fold_in(jax.random.key(self.config.seed), 0x1417),
-      self.policies[model].init,
-    )
+    seed = jax.random.fold_in(jax.random.key(self.config.seed), 0x1417)
+    init = self.policies[model].init
     if base is not None:
       fresh = jax.jit(init)(seed)
       trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}

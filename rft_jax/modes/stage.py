@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rft_jax.algorithms.algorithm import Algorithm
 from rft_jax.collecting import (
   Collect,
   Judge,
@@ -19,7 +20,6 @@ from rft_jax.collecting import (
   with_baseline,
 )
 from rft_jax.data.recorded import Recorded
-from rft_jax.data.stream import Stream
 from rft_jax.infra.optim import make_optimizer
 from rft_jax.modes.rules import parse_rule
 from rft_jax.modes.session import Session, algorithm_of
@@ -47,6 +47,7 @@ class Stage:
     self.policy = session.policies[config.model]
     self.rng = jax.random.fold_in(jax.random.key(session.config.seed), index)
     check_sizes(config, self.placement.shards)
+    check_packing(config, self.algorithm)
     self.tx = make_optimizer(config.optimizer, config.steps * config.epochs * config.minibatches)
     self.objective = make_objective(
       self.policy, self.algorithm, config.sampling.temperature, session.policies.get(config.teacher)
@@ -59,7 +60,7 @@ class Stage:
       config.microbatches,
       self.placement.axis,
     )
-    self.stream = Stream(task, 'train', config.prompts, session.config.seed)
+    self.stream = session.stream(task, 'train', config.prompts)
     self.options = sampling(session.stop, **config.sampling)
     self.others = self._others()
     self.guard: list[str] = []
@@ -127,7 +128,7 @@ class Stage:
     if c.demonstrations.task:
       task = make_task(c.demonstrations.task, self.session.tokenizer)
     prompts = c.demonstrations.prompts or c.prompts
-    stream = Stream(task, 'train', prompts, self.session.config.seed)
+    stream = self.session.stream(task, 'train', prompts)
     kind = 'demonstrations' if algorithm.parts['mix'] else 'answers'
     return [Recorded(kind, stream, self.session.tokenizer, c.max_prompt, c.max_new)]
 
@@ -140,7 +141,7 @@ class FromData(Stage):
   def build(self):
     c = self.config
     self.source = Recorded(
-      self.algorithm.source, self.stream, self.session.tokenizer, c.max_prompt, c.max_new
+      self.algorithm.source, self.stream, self.session.tokenizer, c.max_prompt, c.max_new, c.packing
     )
     super().build()
 
@@ -243,3 +244,17 @@ def check_sizes(config, shards: int) -> None:
         f'{name}={count} must be a multiple of {parts}: {shards} shards x minibatches='
         f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
       )
+
+
+def check_packing(config, algorithm: Algorithm) -> None:
+  """Raises ConfigError where rows of several demonstrations do not suit what is learned."""
+  aggregator = algorithm.parts['aggregator']
+  if config.packing and algorithm.source != 'demonstrations':
+    raise ConfigError(
+      f'packing=True is for demonstrations, this stage learns from {algorithm.source}: set it False'
+    )
+  if config.packing and not aggregator.startswith('token_'):
+    raise ConfigError(
+      f'aggregator {aggregator!r} counts rows, and packing=True puts several texts in one: use '
+      "'token_mean', or packing=False"
+    )

@@ -162,6 +162,8 @@ class Training:
         )
     facts = self.place['facts']
     facts.setdefault('time/first_update_s', time.time() - self.started)
+    if stage.task.skipped:
+      metrics['data/skipped'] = float(stage.task.skipped())
     metrics[SPEED] = metrics['rollout/tokens'] / seconds
     if last:
       for key, value in metrics.items():

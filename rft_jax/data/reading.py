@@ -1,0 +1,121 @@
+"""Examples of a data set by number: of a table in any order, of a stream by reading ahead."""
+
+import bisect
+import collections
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from rft_jax.data.sources import Source
+from rft_jax.data.splits import SPLITS
+from rft_jax.registry import ConfigError
+from rft_jax.types import Example
+
+ITERATORS = 3  # places in a stream that are kept open: a stage may read at several
+BLOCKS = 2
+
+
+class Reader:
+  """Rows to examples. A bad one is an error with file, row and column; with `skip` it is left out,
+  and `skipped` has the reason by its place; the first is told on stderr."""
+
+  def __init__(self, convert: Callable[[dict], Example], skip: bool):
+    self.convert, self.skip = convert, skip
+    self.skipped: dict[str, str] = {}
+
+  def __call__(self, source: Source, number: int, raw) -> Example | None:
+    place = f'{source.name}, row {number + 1}'
+    try:
+      return self.convert(source.parse(raw))._replace(place=place)
+    except ConfigError as error:
+      if not self.skip:
+        raise ConfigError(f"{place}: {error} (mend it, or leave it out by bad='skip')") from error
+      if not self.skipped:
+        print(f'leaving out bad rows, such as {place}: {error}', file=sys.stderr)
+      self.skipped[place] = str(error)
+      return None
+
+  def all(self, sources: Iterable[Source]) -> Iterator[Example | None]:
+    """Every row in order, None for a bad one."""
+    for source in sources:
+      for number, raw in enumerate(source.rows):
+        yield self(source, number, raw)
+
+
+class Table:
+  """Those examples of sources that can be read anywhere whose positions are `kept` i64[N]."""
+
+  def __init__(self, sources: list[Source], reader: Reader, kept: np.ndarray):
+    self.sources, self.reader, self.kept = sources, reader, kept
+    self.starts = [0, *itertools.accumulate(len(source.rows) for source in sources)]
+
+  def example(self, number: int) -> Example:
+    position = int(self.kept[number])
+    at = bisect.bisect_right(self.starts, position) - 1
+    row = position - self.starts[at]
+    example = self.reader(self.sources[at], row, self.sources[at].rows[row])
+    assert example is not None, 'a row that was good has changed'
+    return example
+
+
+def tables(
+  sources: list[Source], reader: Reader, split: Callable[[Example], str]
+) -> dict[str, Table]:
+  """Looks at every row once; split(example) says which of SPLITS it belongs to."""
+  kept: dict[str, list[int]] = {name: [] for name in SPLITS}
+  for position, example in enumerate(reader.all(sources)):
+    if example is not None:
+      kept[split(example)].append(position)
+  return {name: Table(sources, reader, np.array(kept[name], np.int64)) for name in SPLITS}
+
+
+class Walk:
+  """The examples of a stream, over and over, shuffled within blocks of `buffer`.
+
+  example(number) is a function of the number: block number // buffer is read from wherever an
+  iterator stands before it, else from the start, so that reading on is cheap and going back or
+  starting late costs reading all rows before. start() -> the examples from the first on; seed None:
+  in order.
+  """
+
+  def __init__(self, start: Callable[[], Iterator[Example]], buffer: int, seed: int | None):
+    self.start, self.buffer, self.seed = start, buffer, seed
+    self.size: int | None = None
+    self.open: dict[int, Iterator[Example]] = {}
+    self.blocks: collections.OrderedDict[int, list[Example]] = collections.OrderedDict()
+
+  def example(self, number: int) -> Example:
+    """Raises ConfigError for a stream without examples."""
+    epoch, position = divmod(number, self.size) if self.size else (0, number)
+    index, place = divmod(position, self.buffer)
+    block = self._block(index)
+    if place >= len(block):
+      if not self.size:
+        raise ConfigError('the data set holds no examples of this split')
+      return self.example(number)  # the end was met, and with it the number of examples
+    if self.seed is not None:
+      place = int(np.random.default_rng((self.seed, epoch, index)).permutation(len(block))[place])
+    return block[place]
+
+  def _block(self, index: int) -> list[Example]:
+    if index not in self.blocks:
+      self.blocks[index] = self._read(index)
+      while len(self.blocks) > BLOCKS:
+        self.blocks.popitem(last=False)
+    return self.blocks[index]
+
+  def _read(self, index: int) -> list[Example]:
+    before = [i for i in self.open if i <= index]
+    at = max(before, default=0)
+    rows = self.open.pop(at) if before else self.start()
+    passed = sum(1 for _ in itertools.islice(rows, (index - at) * self.buffer))
+    block = list(itertools.islice(rows, self.buffer))
+    if len(block) < self.buffer:
+      self.size = at * self.buffer + passed + len(block)
+    else:
+      self.open[index + 1] = rows
+      while len(self.open) > ITERATORS:
+        del self.open[min(self.open)]
+    return block
