@@ -56,7 +56,7 @@ def base() -> ConfigDict:
       parallel=dict(
         kind='auto',  # pmap | mesh; auto = pmap on several devices, else mesh
         devices=0,  # how many; 0 = all (on a CPU: one per core)
-        fsdp=1,  # mesh only: parameters are cut into fsdp x tensor parts
+        fsdp=1,  # mesh only: parameters are cut into fsdp x tensor parts; 0 = all that is left
         tensor=1,
       ),
       checkpoint=dict(
@@ -125,7 +125,7 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
 LEAST = {
   'seed': 0,
   'parallel.devices': 0,
-  'parallel.fsdp': 1,
+  'parallel.fsdp': 0,
   'parallel.tensor': 1,
   'checkpoint.every': 0,
   'checkpoint.keep': 1,

@@ -160,6 +160,7 @@ def make_placement(
   if devices > len(there):
     raise ConfigError(f'parallel.devices={devices}, but there are {len(there)}: {there}')
   used = there[: devices or len(there)]
+  fsdp = fsdp or max(len(used) // tensor, 1)
   kinds = dict(pmap=lambda: Pmap(used), mesh=lambda: Mesh(used, fsdp, tensor))
   if kind == 'auto':
     kind = 'pmap' if len(used) > 1 and fsdp * tensor == 1 else 'mesh'
