@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from rft_jax.collecting import in_graph
-from rft_jax.data.text import decode
+from rft_jax.data.text import decode, stop_tokens
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.steps import make_total
@@ -23,7 +23,7 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
   tokenizer, seed = stage.session.tokenizer, stage.session.config.seed
   wanted, batch = batch_size(stage)
   rollout = make_rollout(stage.policy.decoder, 1, c.max_new)
-  options = sampling([tokenizer.eos_token_id], c.evaluate.temperature)
+  options = sampling(stop_tokens(tokenizer), c.evaluate.temperature)
   total, stream = make_total(placement.axis), stage.session.stream(task, 'test', batch)
   rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
   judge = in_graph(task.jit_reward, task.jit_metrics, total=total)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.groups import sequence_rewards
 from rft_jax.collecting import in_turns
+from rft_jax.data.text import stop_tokens
 from rft_jax.evaluators.report import Report, batch_size
 from rft_jax.sampling import sampling
 from rft_jax.steps import make_total
@@ -20,7 +21,7 @@ def make(stage):
   stream = session.stream(stage.task, 'test', batch)
   total, turns = make_total(stage.placement.axis), stage.task.environment.turns
   collect = in_turns(stage.rollout(1), stage.task.environment, 1, total)
-  options = sampling([session.tokenizer.eos_token_id], c.evaluate.temperature)
+  options = sampling(stop_tokens(session.tokenizer), c.evaluate.temperature)
   rng = jax.random.fold_in(jax.random.key(session.config.seed), 0xE7A1)
 
   def run(state, prompts, options, rng):

@@ -20,6 +20,7 @@ from rft_jax.collecting import (
   with_baseline,
 )
 from rft_jax.data.recorded import Recorded
+from rft_jax.data.text import stop_tokens
 from rft_jax.infra.optim import make_optimizer
 from rft_jax.modes.rules import parse_rule
 from rft_jax.modes.session import Session, algorithm_of
@@ -61,7 +62,7 @@ class Stage:
       self.placement.axis,
     )
     self.stream = session.stream(task, 'train', config.prompts)
-    self.options = sampling([session.tokenizer.eos_token_id], **config.sampling)
+    self.options = sampling(stop_tokens(session.tokenizer), **config.sampling)
     self.others = self._others()
     self.guard: list[str] = []
     for rule in config.guard:
