@@ -290,12 +290,20 @@ def test_a_stream_counts_what_it_has_left_out_by_where_it_is():
   assert made.skipped() == 2
 
 
-@pytest.mark.parametrize('preset', ['sft', 'dpo', 'cpt'])
-@pytest.mark.parametrize('streaming', [False, True])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+  'preset, streaming',
+  [
+    ('sft', True),
+    ('cpt', False),
+    pytest.param('dpo', True, marks=SLOW),
+    pytest.param('sft', False, marks=SLOW),
+  ],
+)
 def test_a_run_on_a_file_resumes_exactly(preset, streaming, tmp_path, monkeypatch):
   """The position in the data is the step, which every checkpoint has."""
-  if preset == 'cpt' and streaming:
-    pytest.skip('packed text needs all of it')
   source = write(
     tmp_path / 'a.jsonl', ['{', *({'q': f'{i}=', 'a': '1', 'b': '2'} for i in range(50))]
   )

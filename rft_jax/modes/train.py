@@ -31,7 +31,7 @@ SHOWN = {
 """What the progress bar shows, besides the accuracy of the last evaluation."""
 BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, before={}, facts={})
 SPEED = 'throughput/completion_tokens_per_s'
-CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy')
+CURVE = ('reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy', 'eval/loss')
 
 
 class NonFinite(UserError):
