@@ -308,7 +308,7 @@ def test_a_run_on_a_file_resumes_exactly(preset, streaming, tmp_path, monkeypatc
     tmp_path / 'a.jsonl', ['{', *({'q': f'{i}=', 'a': '1', 'b': '2'} for i in range(50))]
   )
   kind = dict(
-    sft=dict(response='a'), dpo=dict(response='a', rejected='b'), cpt=dict(text='{q}{a}')
+    sft=dict(response='a'), dpo=dict(response='a', rejected='b'), cpt=dict(text='{q}{q}{q}{q}{a}')
   )[preset]
   columns = kind if preset == 'cpt' else kind | dict(prompt='q')
   options = dict(columns, source=source, bad='skip', streaming=streaming, buffer=8)
