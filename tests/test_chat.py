@@ -119,3 +119,12 @@ def test_an_error_about_an_example_names_where_it_was_read():
   placed = TALK._replace(place='train.jsonl, row 7')
   with pytest.raises(ConfigError, match=r'train.jsonl, row 7: .* tokens, the limit is 9'):
     text.demonstrations(made(), [placed], 9)
+
+
+def test_answers_stop_at_eos_and_at_the_end_of_a_turn():
+  for kind, mark in ENDS.items():
+    tokenizer = made(kind)
+    assert text.stop_tokens(tokenizer) == tokenizer.convert_tokens_to_ids(['<eos>', mark])
+  bare = made('chatml', talking.CHATML.replace('<|im_end|>', ''))
+  for tokenizer in (made(template=None), bare, text.characters()):
+    assert text.stop_tokens(tokenizer) == [tokenizer.eos_token_id]

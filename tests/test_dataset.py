@@ -7,8 +7,10 @@ import json
 import pickle
 
 import datasets
+import jax
 import numpy as np
 import pytest
+import training
 from talking import talking
 
 from rft_jax.data.splits import split_of
@@ -286,6 +288,54 @@ def test_a_stream_counts_what_it_has_left_out_by_where_it_is():
   assert made.skipped() == 1
   made.example('train', 40), made.example('train', 80)
   assert made.skipped() == 2
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+  'preset, streaming',
+  [
+    ('sft', True),
+    ('cpt', False),
+    pytest.param('dpo', True, marks=SLOW),
+    pytest.param('sft', False, marks=SLOW),
+  ],
+)
+def test_a_run_on_a_file_resumes_exactly(preset, streaming, tmp_path, monkeypatch):
+  """The position in the data is the step, which every checkpoint has."""
+  source = write(
+    tmp_path / 'a.jsonl', ['{', *({'q': f'{i}=', 'a': '1', 'b': '2'} for i in range(50))]
+  )
+  kind = dict(
+    sft=dict(response='a'), dpo=dict(response='a', rejected='b'), cpt=dict(text='{q}{q}{q}{q}{a}')
+  )[preset]
+  columns = kind if preset == 'cpt' else kind | dict(prompt='q')
+  options = dict(columns, source=source, bad='skip', streaming=streaming, buffer=8)
+  spec = f'dataset({", ".join(f"{k}={v!r}" for k, v in options.items())})'
+  c = training.tiny(learn=dict(preset=preset, group=1, task=spec))
+  assert training.run_until(c, tmp_path / 'cut', 2, monkeypatch)
+  for name in ('cut', 'whole'):
+    training.run(c, tmp_path / name)
+  (_, state, place), (_, other, elsewhere) = (
+    training.saved(c, tmp_path / name) for name in ('cut', 'whole')
+  )
+  assert place == elsewhere
+  jax.tree.map(np.testing.assert_array_equal, state, other)
+  metrics = training.records(tmp_path / 'whole')
+  assert metrics == training.records(tmp_path / 'cut')
+  assert [m['data/skipped'] for m in metrics if 'data/skipped' in m] == [1.0] * 3
+
+
+def test_chat_data_rewards_and_reinforcement_go_together(tmp_path):
+  rows = [dict(prompt=f'{i}?', answer=str(i)) for i in range(40)]
+  source = write(tmp_path / 'a.jsonl', rows)
+  tokenizer = talking()
+  tokenizer.save_pretrained(tmp_path / 'tokenizer')
+  spec = f"dataset(source={source!r}, chat=True, system='add', answer='answer', reward='gsm8k')"
+  c = training.tiny(rl=dict(preset='grpo', task=spec, steps=1, max_prompt=80))
+  c.tokenizer = str(tmp_path / 'tokenizer')
+  assert 'eval/accuracy/after' in training.run(c, tmp_path / 'run')
 
 
 def test_a_stream_without_rows_is_an_error():

@@ -57,9 +57,7 @@ def test_from_a_checkpoint_through_sft_and_grpo_with_lora_to_one_that_transforme
   rows.write_text(''.join(json.dumps(row) + '\n' for row in ROWS))
   write_start(start)
 
-  sft = journey(
-    start, rows, preset='sft', steps=60, group=1, optimizer=dict(lr=3e-3, warmup=5)
-  )
+  sft = journey(start, rows, preset='sft', steps=60, group=1, optimizer=dict(lr=3e-3, warmup=5))
   first = train.run(sft, str(tmp_path / 'sft'), time.time())
   export.run(sft, str(tmp_path / 'sft'), 0.0)
 
@@ -72,7 +70,9 @@ def test_from_a_checkpoint_through_sft_and_grpo_with_lora_to_one_that_transforme
   second = train.run(rl, str(tmp_path / 'rl'), time.time())
   export.run(rl, str(tmp_path / 'rl'), 0.0)
 
-  assert first['eval/accuracy/before'] < second['eval/accuracy/before'] < second['eval/accuracy/after']
+  assert (
+    first['eval/accuracy/before'] < second['eval/accuracy/before'] < second['eval/accuracy/after']
+  )
   assert second['eval/accuracy/after'] >= 0.8
 
   out = str(tmp_path / 'rl/export')
@@ -83,4 +83,3 @@ def test_from_a_checkpoint_through_sft_and_grpo_with_lora_to_one_that_transforme
   mask = np.ones_like(tokens)
   expected = reference_logits(reference(out), tokens, mask)
   assert np.abs(logits_of(c, hub.load(out, c, HOME), tokens, mask) - expected).max() <= 1e-4
-

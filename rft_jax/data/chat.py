@@ -44,16 +44,9 @@ def render(tokenizer, turns: Turns, ask: bool = False) -> str:
 
 
 def end_of_turn(tokenizer) -> str:
-  """The text that ends the assistant's turns, such as '<|im_end|>'. Raises ConfigError for a
-  template that has none: what is learned from it would never stop."""
+  """The text that ends the assistant's turns, such as '<|im_end|>'; '' for a template without."""
   turns = [dict(role='user', content='hi'), dict(role='assistant', content=PROBE)]
-  mark = render(tokenizer, turns).rpartition(PROBE)[2].strip()
-  if not mark:
-    raise ConfigError(
-      "the chat template does not mark where the assistant's turn ends: add the end-of-turn token "
-      'behind its content'
-    )
-  return mark
+  return render(tokenizer, turns).rpartition(PROBE)[2].strip()
 
 
 def spans(tokenizer, turns: Turns) -> tuple[str, list[tuple[int, int]]]:
@@ -63,6 +56,11 @@ def spans(tokenizer, turns: Turns) -> tuple[str, list[tuple[int, int]]]:
   whole: then nobody can say which part is whose.
   """
   whole, mark, found = render(tokenizer, turns), end_of_turn(tokenizer), []
+  if not mark:
+    raise ConfigError(
+      "the chat template does not mark where the assistant's turn ends, so it would never learn to "
+      'stop: add the end-of-turn token behind its content'
+    )
   for i, turn in enumerate(turns):
     if turn['role'] != 'assistant':
       continue

@@ -87,6 +87,15 @@ def opening(tokenizer) -> list[int]:
   return [bos] if bos is not None and tokenizer.encode('')[:1] == [bos] else []
 
 
+def stop_tokens(tokenizer) -> list[int]:
+  """The tokens that end an answer: EOS, and the end of a turn where there is a chat template."""
+  ends = [tokenizer.eos_token_id]
+  if tokenizer.chat_template:
+    mark = encode(tokenizer, chat.end_of_turn(tokenizer))
+    ends += mark if len(mark) == 1 and mark != ends else []
+  return ends
+
+
 def batch_prompts(
   tokenizer,
   prompts: Sequence[str | Turns],

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rft_jax.data.text import batch_prompts, decode
+from rft_jax.data.text import batch_prompts, decode, stop_tokens
 from rft_jax.models.policy import Policy
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.types import PyTree
@@ -26,7 +26,7 @@ def make_generate(policy: Policy, tokenizer, max_prompt: int, max_new: int) -> C
     out = rollout(
       params,
       prompts,
-      sampling([tokenizer.eos_token_id], **options),
+      sampling(stop_tokens(tokenizer), **options),
       jax.random.key(seed),
       jnp.int32(0),
     )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rft_jax.config import base
-from rft_jax.data.text import load_tokenizer
+from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
 from rft_jax.infra.parallel import Mesh, Placement
 from rft_jax.models.config import Lora, ModelConfig
@@ -52,8 +52,7 @@ def open_model(config: Any, placement: Placement) -> Model:
     tokenizer = load_tokenizer('characters' if config.tokenizer == 'auto' else config.tokenizer)
     sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
     architecture = ModelConfig(vocab_size=len(tokenizer), **sizes, **ours)
-    end: Any = tokenizer.eos_token_id
-    return Model(architecture, tokenizer, '', [end], settings.param_dtype)
+    return Model(architecture, tokenizer, '', stop_tokens(tokenizer), settings.param_dtype)
   _check_alone(settings)
   directory = hub.locate(settings.path)
   architecture = hub.model_config(directory, tuple(settings.ignore), **ours)
@@ -63,7 +62,7 @@ def open_model(config: Any, placement: Placement) -> Model:
       f'{directory}: its tokenizer has {len(tokenizer)} tokens, its config.json vocab_size='
       f'{architecture.vocab_size}: name the tokenizer that belongs to it by tokenizer='
     )
-  stop = hub.stop_ids(directory, tokenizer)
+  stop = sorted({*hub.stop_ids(directory, tokenizer), *stop_tokens(tokenizer)})
   return Model(architecture, tokenizer, directory, stop, settings.param_dtype)
 
 
