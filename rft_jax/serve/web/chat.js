@@ -1,7 +1,7 @@
 // The conversation: asking, streaming, stopping, branching. It owns the tree and redraws its path.
 
 import { call, complete } from './api.js'
-import { announce, byId, emit, h, on } from './dom.js'
+import { announce, byId, emit, on } from './dom.js'
 import { pairView, shuffled } from './compare.js'
 import { messageView } from './message.js'
 import { follow } from './receipts.js'
@@ -40,8 +40,12 @@ const handlers = {
 }
 
 function viewOf(message) {
-  if (!message.pair) return messageView(message, tree, handlers)
-  return pairView(message.pair, winner => tree.choose(winner))
+  const siblings = tree.siblings(message)
+  const key = [message.state, message.pair?.ready, siblings.indexOf(message), siblings.length].join()
+  const known = views.get(message)
+  if (known?.key === key) return known // An editor that is open in it stays open.
+  const make = () => pairView(message.pair, winner => tree.choose(winner))
+  return { key, ...(message.pair ? make() : messageView(message, tree, handlers)) }
 }
 
 /** Redraws the path; an empty conversation shows the welcome. */
@@ -55,24 +59,26 @@ export function draw() {
   byId('stop').hidden = running === null
 }
 
-/** Fills an answer from the stream; what goes wrong is kept in it. Never throws. */
-async function write(message, user, model, extra, signal, named) {
-  const metadata = {
+function metadata(user, compare) {
+  const parent = user.stored ? user.id : user.parent_id // Under a stored question comes one more answer.
+  return {
     ...(tree.id && { conversation_id: tree.id }),
-    ...(user.stored ? { parent_message_id: user.id } : user.parent_id && { parent_message_id: user.parent_id }),
-    ...extra,
+    ...(parent && { parent_message_id: parent }),
+    ...(compare && { compare }),
   }
-  const messages = asPrompt(tree.upTo(user))
+}
+
+/** Fills an answer from the stream; what goes wrong is kept in it. Never throws. */
+async function write(message, user, signal, compare, named) {
   const here = tree
+  const body = { model: message.model, messages: asPrompt(here.upTo(user)), metadata: metadata(user, compare) }
   try {
-    for await (const piece of complete({ model, messages, metadata }, signal)) {
+    for await (const piece of complete(body, signal)) {
       if (piece.rft) adopt(here, user, message, piece.rft, named)
       if (!piece.text) continue
       const follow = atEnd()
       message.content += piece.text
-      views.get(message)?.paint()
-      message.pair && views.get(message.pair.a)?.paint()
-      message.pair && views.get(message.pair.b)?.paint()
+      views.get(message.pair?.a ?? message)?.paint()
       if (follow) requestAnimationFrame(toEnd)
     }
     message.state = 'done'
@@ -122,7 +128,7 @@ async function run(work) {
 
 function answer(user) {
   const message = begin(user, { model: 'rft' })
-  return run(signal => write(message, user, 'rft', {}, signal))
+  return run(signal => write(message, user, signal))
 }
 
 function answerAgain(message) {
@@ -136,10 +142,11 @@ function answerTwice(user) {
   a.pair = b.pair = { a, b, ready: false }
   tree.choose(a)
   return run(async signal => {
-    const named = user.stored ? Promise.resolve() : new Promise(resolve => (a.named = resolve))
-    const first = write(a, user, a.model, { compare: 'a' }, signal, () => a.named?.())
-    await Promise.race([named, first])
-    await Promise.all([first, write(b, user, b.model, { compare: 'b' }, signal)])
+    let named
+    const question = new Promise(resolve => (named = resolve))
+    const first = write(a, user, signal, 'a', named)
+    await Promise.race([question, first])
+    await Promise.all([first, write(b, user, signal, 'b')])
     a.pair.ready = a.state === 'done' && b.state === 'done'
     if (!a.pair.ready) dissolve(a.pair)
   })
