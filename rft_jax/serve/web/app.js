@@ -62,7 +62,7 @@ async function route() {
   byId('chat').hidden = admin
   byId('admin').hidden = !admin
   for (const tab of ['chat', 'admin']) {
-    byId(`tab-${tab}`).toggleAttribute('aria-current', (tab === 'admin') === admin)
+    byId(`tab-${tab}`).setAttribute('aria-current', (tab === 'admin') === admin ? 'page' : 'false')
   }
   document.body.classList.remove('menu')
   if (admin) await refreshAdmin()
@@ -73,7 +73,8 @@ async function route() {
       notice(error.message)
     })
     markShown(id)
-  } else if (!chat.current().messages.length || chat.current().id) fresh()
+  } else if (chat.current().id) fresh()
+  byId('tab-chat').href = chat.current().id ? `#/c/${chat.current().id}` : '#/'
 }
 
 function startComposer() {
@@ -108,8 +109,9 @@ function startFrame() {
   byId('menu').addEventListener('click', () => document.body.classList.toggle('menu'))
   byId('shade').addEventListener('click', () => document.body.classList.remove('menu'))
   byId('theme').addEventListener('click', () => {
-    const dark = getComputedStyle(document.documentElement).colorScheme === 'dark'
-    document.documentElement.dataset.theme = localStorage['rft.theme'] = dark ? 'light' : 'dark'
+    const root = document.documentElement.dataset
+    const now = root.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')
+    root.theme = localStorage['rft.theme'] = now === 'dark' ? 'light' : 'dark'
   })
   byId('key').addEventListener('click', async () => {
     const text = 'It is kept until this tab is closed. Leave it empty to go on without.'
@@ -139,7 +141,11 @@ function listen() {
     look()
     if (!byId('drawer').hidden) refreshDrawer()
   })
-  on('rft:conversation', ({ id, elsewhere }) => !elsewhere && history.replaceState(null, '', `#/c/${id}`))
+  on('rft:conversation', ({ id, elsewhere }) => {
+    if (elsewhere) return
+    history.replaceState(null, '', `#/c/${id}`)
+    byId('tab-chat').href = `#/c/${id}`
+  })
 }
 
 async function start() {
@@ -151,6 +157,7 @@ async function start() {
   byId('tab-admin').hidden = !me.scopes.includes('admin')
   showVersion(me.version)
   chat.start(() => hero(me.suggestions ?? []))
+  chat.show(new Conversation())
   openOutbox(me.user_id)
   await loadConversations()
   await route()
