@@ -1,4 +1,4 @@
-"""A chat server that implements the page's half of the HTTP contract in memory: python tests/fake_chat.py
+"""The page's half of the HTTP contract, in memory: python tests/fake_chat.py
 
 `POST /fake {...}` scripts the calling user's failures: learn_s (how long learning takes), end and
 reasons (what becomes of votes), break_after (pieces until a stream breaks off, once), piece_s (time
@@ -46,6 +46,8 @@ def metrics() -> dict:
 
 class Handler(http.server.BaseHTTPRequestHandler):
   server: 'Server'
+  protocol_version = 'HTTP/1.1'  # Connections are kept.
+  disable_nagle_algorithm = True
 
   def log_message(self, *_):
     pass
@@ -89,6 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     data = file.read_bytes()
     self.send_response(200)
     self.send_header('Content-Type', KINDS[file.suffix])
+    self.send_header('Content-Length', str(len(data)))
     self.send_header('Content-Security-Policy', POLICY)
     if path == '/' and not known:
       self.send_header('Set-Cookie', f'rft_user={fake_world.new_id()}; HttpOnly; SameSite=Strict')
@@ -173,6 +176,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
   def stream(self) -> None:
     self.send_response(200)
     self.send_header('Content-Type', 'text/event-stream')
+    self.send_header('Connection', 'close')
     self.end_headers()
     self.close_connection = True
 

@@ -16,7 +16,7 @@ SUGGESTIONS = [
     'title': 'Teach me manners',
     'prompt': 'How do I boil an egg?',
     'hint': 'Make the answer end with a friendly wish.',
-    'example': 'Put it into boiling water for **eight minutes**, then into cold water. Enjoy your meal!',
+    'example': 'Put it into boiling water for **eight minutes**, then into cold water. Enjoy!',
   },
   {
     'title': 'Teach me to be brief',
@@ -96,7 +96,7 @@ class World:
     return next((m for messages in everything for m in messages if m['id'] == id), None)
 
   def ask(self, user: User, body: dict) -> tuple[dict, dict, dict, str]:
-    """Stores the question (unless it is there) and an empty answer; returns both, conversation, text."""
+    """Stores the question (unless it is there) and an empty answer; also returns what to say."""
     meta = body.get('metadata') or {}
     text = body['messages'][-1]['content']
     with self.lock:

@@ -34,7 +34,10 @@ async function failure(response) {
 
 /** Sends a request and returns the Response; throws ApiError, or AbortError when `signal` fired. */
 export async function request(method, path, body, signal) {
-  const headers = { ...(body && { 'Content-Type': 'application/json' }), ...(key && { Authorization: `Bearer ${key}` }) }
+  const headers = {
+    ...(body && { 'Content-Type': 'application/json' }),
+    ...(key && { Authorization: `Bearer ${key}` }),
+  }
   let response
   try {
     response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) })

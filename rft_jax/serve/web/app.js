@@ -16,14 +16,16 @@ let me = null
 let served = {}
 
 function showVersion(version) {
-  const changed = Object.keys(version).some(scope => served[scope] !== undefined && version[scope] !== served[scope])
+  const changed = Object.keys(version).some(
+    scope => served[scope] !== undefined && version[scope] !== served[scope],
+  )
   served = { ...served, ...version }
   byId('version-global').textContent = `v${served.global}`
   byId('version-personal').textContent = `v${served.personal ?? 0}`
   if (!changed) return
   const badge = byId('version')
   badge.classList.remove('pulse')
-  badge.getBoundingClientRect() // Between the two the browser has to see it without, or nothing starts again.
+  badge.getBoundingClientRect() // Draws it without, else the animation does not start again.
   badge.classList.add('pulse')
 }
 
@@ -39,7 +41,11 @@ async function look() {
     showVersion(version)
     notice(ready ? '' : 'The model is starting; answers take a little longer.')
   } catch (error) {
-    notice(error.status ? error.message : 'The server cannot be reached. Your votes are kept and sent later.')
+    notice(
+      error.status
+        ? error.message
+        : 'The server cannot be reached. Your votes are kept and sent later.',
+    )
   }
 }
 
@@ -48,11 +54,15 @@ async function poll() {
   setTimeout(poll, POLL)
 }
 
-function fresh() {
-  if (location.hash !== '#/') location.hash = '#/'
+function welcome() {
   chat.show(new Conversation())
   markShown(null)
-  byId('prompt').focus()
+  if (matchMedia('(pointer: fine)').matches) byId('prompt').focus() // No keyboard over the welcome.
+}
+
+function fresh() {
+  if (location.hash !== '#/') location.hash = '#/'
+  welcome()
 }
 
 /** '#/', '#/c/ID' and '#/admin'. */
@@ -61,6 +71,7 @@ async function route() {
   const admin = view === 'admin' && me.scopes.includes('admin')
   byId('chat').hidden = admin
   byId('admin').hidden = !admin
+  byId('title').classList.toggle('away', admin)
   for (const tab of ['chat', 'admin']) {
     byId(`tab-${tab}`).setAttribute('aria-current', (tab === 'admin') === admin ? 'page' : 'false')
   }
@@ -110,17 +121,26 @@ function startFrame() {
   byId('shade').addEventListener('click', () => document.body.classList.remove('menu'))
   byId('theme').addEventListener('click', () => {
     const root = document.documentElement.dataset
-    const now = root.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')
+    const now =
+      root.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')
     root.theme = localStorage['rft.theme'] = now === 'dark' ? 'light' : 'dark'
   })
   byId('key').addEventListener('click', async () => {
     const text = 'It is kept until this tab is closed. Leave it empty to go on without.'
-    const key = await ask({ title: 'Use an API key', text, action: 'Use it', field: { label: 'Key', type: 'password' } })
+    const key = await ask({
+      title: 'Use an API key',
+      text,
+      action: 'Use it',
+      field: { label: 'Key', type: 'password' },
+    })
     if (key === null) return
     useKey(key)
     location.reload()
   })
-  addEventListener('keydown', event => event.key === 'Escape' && document.body.classList.remove('menu'))
+  addEventListener(
+    'keydown',
+    event => event.key === 'Escape' && document.body.classList.remove('menu'),
+  )
   addEventListener('hashchange', route)
   addEventListener('online', look)
   addEventListener('offline', look)
@@ -135,7 +155,10 @@ function listen() {
   on('rft:new', fresh)
   on('rft:version', showVersion)
   on('rft:versions', look)
-  on('rft:receipt', ({ status }) => ['served', 'rolled_back', 'retracted'].includes(status) && look())
+  on(
+    'rft:receipt',
+    ({ status }) => ['served', 'rolled_back', 'retracted'].includes(status) && look(),
+  )
   on('rft:delivered', ({ item }) => {
     if (item.method !== 'DELETE') return
     look()
@@ -157,7 +180,7 @@ async function start() {
   byId('tab-admin').hidden = !me.scopes.includes('admin')
   showVersion(me.version)
   chat.start(() => hero(me.suggestions ?? []))
-  chat.show(new Conversation())
+  welcome()
   openOutbox(me.user_id)
   await loadConversations()
   await route()

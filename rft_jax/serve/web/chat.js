@@ -35,13 +35,21 @@ const handlers = {
     draw()
     const buttons = [`[data-testid="${focus}"]:enabled`, '.branches button:enabled']
     const view = views.get(message).element
-    buttons.map(selector => view.querySelector(selector)).find(Boolean)?.focus()
+    buttons
+      .map(selector => view.querySelector(selector))
+      .find(Boolean)
+      ?.focus()
   },
 }
 
 function viewOf(message) {
   const siblings = tree.siblings(message)
-  const key = [message.state, message.pair?.ready, siblings.indexOf(message), siblings.length].join()
+  const key = [
+    message.state,
+    message.pair?.ready,
+    siblings.indexOf(message),
+    siblings.length,
+  ].join()
   const known = views.get(message)
   if (known?.key === key) return known // An editor that is open in it stays open.
   const make = () => pairView(message.pair, winner => tree.choose(winner))
@@ -60,7 +68,7 @@ export function draw() {
 }
 
 function metadata(user, compare) {
-  const parent = user.stored ? user.id : user.parent_id // Under a stored question comes one more answer.
+  const parent = user.stored ? user.id : user.parent_id // A stored question gets one more answer.
   return {
     ...(tree.id && { conversation_id: tree.id }),
     ...(parent && { parent_message_id: parent }),
@@ -71,7 +79,11 @@ function metadata(user, compare) {
 /** Fills an answer from the stream; what goes wrong is kept in it. Never throws. */
 async function write(message, user, signal, compare, named) {
   const here = tree
-  const body = { model: message.model, messages: asPrompt(here.upTo(user)), metadata: metadata(user, compare) }
+  const body = {
+    model: message.model,
+    messages: asPrompt(here.upTo(user)),
+    metadata: metadata(user, compare),
+  }
   try {
     for await (const piece of complete(body, signal)) {
       if (piece.rft) adopt(here, user, message, piece.rft, named)
@@ -107,7 +119,13 @@ function adopt(here, user, message, rft, named) {
 }
 
 function begin(user, more) {
-  return tree.add({ id: crypto.randomUUID(), parent_id: user.id, role: 'assistant', state: 'streaming', ...more })
+  return tree.add({
+    id: crypto.randomUUID(),
+    parent_id: user.id,
+    role: 'assistant',
+    state: 'streaming',
+    ...more,
+  })
 }
 
 /** Runs `work` as what the Stop button stops. */
@@ -136,7 +154,7 @@ function answerAgain(message) {
   return answer(tree.find(message.parent_id))
 }
 
-/** B is asked for as soon as the server has named the question, so that both hang under the same. */
+/** B is asked for once the server has named the question, so that both hang under the same. */
 function answerTwice(user) {
   const [a, b] = shuffled().map(model => begin(user, { model }))
   a.pair = b.pair = { a, b, ready: false }
@@ -163,7 +181,12 @@ function dissolve({ a, b }) {
 export function ask(text, twice) {
   if (running) return
   const parent = tree.path().at(-1)
-  const user = tree.add({ id: crypto.randomUUID(), parent_id: parent?.id ?? null, role: 'user', content: text })
+  const user = tree.add({
+    id: crypto.randomUUID(),
+    parent_id: parent?.id ?? null,
+    role: 'user',
+    content: text,
+  })
   return twice ? answerTwice(user) : answer(user)
 }
 

@@ -17,13 +17,19 @@ export function shuffled() {
 function reveal(message) {
   const version = versionText(message.version)
   const detail = message.model === 'rft' ? version : message.model
-  return h('p', { class: 'reveal', testid: 'reveal' }, h('strong', {}, NAMES[message.model]), ` · ${detail}`)
+  return h(
+    'p',
+    { class: 'reveal', testid: 'reveal' },
+    h('strong', {}, NAMES[message.model]),
+    ` · ${detail}`,
+  )
 }
 
 function card(side, message, live, pair) {
   const head = h('h3', { class: 'side' }, side.toUpperCase())
   const state = { 'data-chosen': String(pair.outcome === side) }
-  const text = message.state === 'failed' ? h('p', { class: 'failure' }, message.error) : live.element
+  const text =
+    message.state === 'failed' ? h('p', { class: 'failure' }, message.error) : live.element
   const name = pair.outcome ? reveal(message) : null
   return h('div', { class: 'card', testid: `side-${side}`, ...state }, head, text, name)
 }
@@ -31,19 +37,33 @@ function card(side, message, live, pair) {
 function choices(pair, choose) {
   const buttons = Object.entries(OUTCOMES).map(([outcome, label]) => {
     const click = event => !isRepeat(event) && choose(outcome)
-    const props = { type: 'button', class: 'button', testid: `choose-${outcome}`, disabled: !pair.ready, onclick: click }
+    const props = {
+      type: 'button',
+      class: 'button',
+      testid: `choose-${outcome}`,
+      disabled: !pair.ready,
+      onclick: click,
+    }
     return h('button', props, label)
   })
-  return h('div', { class: 'choices', role: 'group', 'aria-label': 'Which answer is better?' }, buttons)
+  return h(
+    'div',
+    { class: 'choices', role: 'group', 'aria-label': 'Which answer is better?' },
+    buttons,
+  )
 }
 
 /**
- * pair: {a, b, outcome, vote, ready}; `chosen(message)` is told which answer the conversation goes on from.
+ * pair: {a, b, outcome, vote, ready}; `chosen(message)` hears which answer is gone on from.
  * Returns the element, and `paint()` for while the answers are written.
  */
 export function pairView(pair, chosen) {
   const lives = { a: liveText(pair.a), b: liveText(pair.b) }
-  const element = h('section', { class: 'compare', testid: 'compare', 'aria-label': 'Two answers to compare' })
+  const element = h('section', {
+    class: 'compare',
+    testid: 'compare',
+    'aria-label': 'Two answers to compare',
+  })
   const choose = outcome => {
     const value = { outcome, a: pair.a.id, b: pair.b.id }
     pair.outcome = outcome
@@ -54,7 +74,10 @@ export function pairView(pair, chosen) {
   const draw = () => {
     const cards = ['a', 'b'].map(side => card(side, pair[side], lives[side], pair))
     const below = pair.outcome
-      ? [h('p', { class: 'verdict', tabindex: -1 }, `You chose: ${OUTCOMES[pair.outcome]}`), receiptView(pair.vote)]
+      ? [
+          h('p', { class: 'verdict', tabindex: -1 }, `You chose: ${OUTCOMES[pair.outcome]}`),
+          receiptView(pair.vote),
+        ]
       : [choices(pair, choose)]
     element.replaceChildren(h('div', { class: 'pair' }, cards), ...below)
     if (pair.outcome) element.querySelector('.verdict').focus({ preventScroll: true })

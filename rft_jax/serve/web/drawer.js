@@ -1,4 +1,5 @@
-// "What you taught me": every vote with its receipt and an undo; the visitor's adapter: version, reset, export.
+// "What you taught me": every vote with its receipt and an undo; the visitor's adapter with its
+// version, reset and export.
 
 import { call, request } from './api.js'
 import { ask } from './dialog.js'
@@ -12,7 +13,8 @@ function said({ kind, value, tags }) {
   const say = {
     binary: () => (value.label ? 'Good answer' : 'Bad answer'),
     rating: () => `${value.score} of 5 stars`,
-    preference: () => ({ a: 'Preferred A', b: 'Preferred B', tie: 'A tie', both_bad: 'Both bad' })[value.outcome],
+    preference: () =>
+      ({ a: 'Preferred A', b: 'Preferred B', tie: 'A tie', both_bad: 'Both bad' })[value.outcome],
     edit: () => 'Corrected',
     critique: () => ['Criticised', ...(tags ?? []).map(tag => CHIPS[tag] ?? tag)].join(' · '),
     reward: () => `Reward ${value.reward}`,
@@ -26,26 +28,51 @@ function lesson(event) {
     undoButton.disabled = true
     announce('Undone')
   }
-  const undoButton = iconButton('undo', 'Undo', 'undo', undo, { disabled: GONE.has(receiptOf(event.id).status) })
-  const quote = event.kind === 'edit' ? event.value.content : event.kind === 'critique' ? event.value.text : event.answer
-  return h('li', { class: 'lesson', testid: 'lesson', 'data-event': event.id },
+  const undoButton = iconButton('undo', 'Undo', 'undo', undo, {
+    disabled: GONE.has(receiptOf(event.id).status),
+  })
+  const quote =
+    event.kind === 'edit'
+      ? event.value.content
+      : event.kind === 'critique'
+        ? event.value.text
+        : event.answer
+  return h(
+    'li',
+    { class: 'lesson', testid: 'lesson', 'data-event': event.id },
     h('div', { class: 'lesson-head' }, h('strong', {}, said(event)), undoButton),
     event.prompt && h('p', { class: 'muted clip', dir: 'auto' }, event.prompt),
-    quote && h('p', { class: 'clip', dir: 'auto' }, quote), receiptView(event.id))
+    quote && h('p', { class: 'clip', dir: 'auto' }, quote),
+    receiptView(event.id),
+  )
 }
 
 function facts(adapter) {
   const rows = [
-    ['Your version', adapter.version], ['Votes learned', adapter.n_events],
+    ['Your version', adapter.version],
+    ['Votes learned', adapter.n_events],
     ['Distance from the start', `${(adapter.kl_to_ref ?? 0).toFixed(3)} nats`],
   ]
-  if (adapter.updated_us) rows.push(['Last change', new Date(adapter.updated_us / 1000).toLocaleString()])
-  return rows.flatMap(([name, value]) => [h('dt', {}, name), h('dd', { testid: `fact-${name}` }, String(value))])
+  if (adapter.updated_us)
+    rows.push(['Last change', new Date(adapter.updated_us / 1000).toLocaleString()])
+  return rows.flatMap(([name, value]) => [
+    h('dt', {}, name),
+    h('dd', { testid: `fact-${name}` }, String(value)),
+  ])
 }
 
 async function reset() {
-  const text = 'The model forgets what it learned from you. Your conversations stay. This cannot be undone.'
-  if ((await ask({ title: 'Forget everything you taught me?', text, action: 'Forget it', danger: true })) === null) return
+  const text =
+    'The model forgets what it learned from you. Your conversations stay. This cannot be undone.'
+  if (
+    (await ask({
+      title: 'Forget everything you taught me?',
+      text,
+      action: 'Forget it',
+      danger: true,
+    })) === null
+  )
+    return
   await call('POST', '/v1/me/adapter/reset', {})
   emit('rft:versions')
   await refresh()
@@ -59,10 +86,17 @@ async function exportAdapter() {
 }
 
 export async function refresh() {
-  const [{ data }, adapter] = await Promise.all([call('GET', '/v1/feedback?mine=1'), call('GET', '/v1/me/adapter')])
+  const [{ data }, adapter] = await Promise.all([
+    call('GET', '/v1/feedback?mine=1'),
+    call('GET', '/v1/me/adapter'),
+  ])
   data.forEach(event => follow(event))
   byId('facts').replaceChildren(...facts(adapter))
-  const empty = h('li', { class: 'muted' }, 'Nothing yet. Vote on an answer or correct it, and it appears here.')
+  const empty = h(
+    'li',
+    { class: 'muted' },
+    'Nothing yet. Vote on an answer or correct it, and it appears here.',
+  )
   byId('lessons').replaceChildren(...(data.length ? data.map(lesson) : [empty]))
 }
 
@@ -78,6 +112,8 @@ export function startDrawer() {
   byId('drawer-close').addEventListener('click', () => toggle(false))
   byId('drawer').addEventListener('keydown', event => event.key === 'Escape' && toggle(false))
   byId('drawer-actions').append(
-    button('Export', 'adapter-export', exportAdapter), button('Forget it all', 'adapter-reset', reset, { class: 'button danger' }))
+    button('Export', 'adapter-export', exportAdapter),
+    button('Forget it all', 'adapter-reset', reset, { class: 'button danger' }),
+  )
   on('rft:receipt', ({ status }) => status === 'served' && !byId('drawer').hidden && refresh())
 }

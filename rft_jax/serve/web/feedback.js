@@ -1,4 +1,5 @@
-// Votes: at most one of a kind counts for an answer; a later one supersedes it, and it can be undone.
+// Votes: at most one of a kind counts for an answer; a later one supersedes it, and any can be
+// undone.
 
 import { uuid7 } from './api.js'
 import { emit, on } from './dom.js'
@@ -21,7 +22,12 @@ export function vote(message, kind, value, more = {}) {
   message.feedback[kind] = { id, kind, value, ...more }
   given.set(id, { message, kind, before })
   track({ id, kind, status: 'local' })
-  put({ id, method: 'POST', path: '/v1/feedback', body: body(message, message.feedback[kind], before) })
+  put({
+    id,
+    method: 'POST',
+    path: '/v1/feedback',
+    body: body(message, message.feedback[kind], before),
+  })
   return id
 }
 

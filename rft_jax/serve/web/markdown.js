@@ -1,14 +1,21 @@
-// A small subset of markdown as elements: paragraphs, lists, headings, code, bold, italic. Text only ever becomes text.
+// A small subset of markdown as elements: paragraphs, lists, headings, code, bold, italic. What the
+// text contains only ever becomes text.
 
 import { h } from './dom.js'
 
-const INLINE = /(`+)([^`]+?)\1(?!`)|\*\*(?=\S)(.+?\S|\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*]*[^\s*])\*(?![\w*])|(?<!\w)_(?=[^\s_])([^_]*[^\s_])_(?!\w)/
+const CODE = /(`+)([^`]+?)\1(?!`)/
+const BOLD = /\*\*(?=\S)(.+?\S|\S)\*\*/
+const STAR = /(?<![\w*])\*(?=[^\s*])([^*]*[^\s*])\*(?![\w*])/
+const LINE = /(?<!\w)_(?=[^\s_])([^_]*[^\s_])_(?!\w)/
+const INLINE = new RegExp([CODE, BOLD, STAR, LINE].map(({ source }) => source).join('|'))
+const LONGEST = 4000 // characters of a line; the search for pairs of marks grows with the square
 const BULLET = /^\s{0,3}[-*+]\s+(.*)$/
 const NUMBER = /^\s{0,3}(\d{1,4})[.)]\s+(.*)$/
 const HEADING = /^(#{1,4})\s+(.+)$/
 const FENCE = /^\s{0,3}```\s*([\w+#.-]*)\s*$/
 
 function inline(text) {
+  if (text.length > LONGEST) return [text]
   const nodes = []
   for (let match; (match = INLINE.exec(text)); text = text.slice(match.index + match[0].length)) {
     if (match.index) nodes.push(text.slice(0, match.index))
@@ -52,11 +59,17 @@ function startsBlock(row) {
 
 function block(rows, i) {
   if (FENCE.test(rows[i])) return codeBlock(rows, i)
-  for (const [pattern, tag] of [[BULLET, 'ul'], [NUMBER, 'ol']]) {
+  for (const [pattern, tag] of [
+    [BULLET, 'ul'],
+    [NUMBER, 'ol'],
+  ]) {
     const match = pattern.exec(rows[i])
     if (!match) continue
     const [children, end] = items(rows, i, pattern)
-    return [h(tag, { dir: 'auto', start: tag === 'ol' && match[1] !== '1' && match[1] }, children), end]
+    return [
+      h(tag, { dir: 'auto', start: tag === 'ol' && match[1] !== '1' && match[1] }, children),
+      end,
+    ]
   }
   const heading = HEADING.exec(rows[i])
   if (heading) return [h('h4', { dir: 'auto' }, inline(heading[2])), i + 1]
@@ -69,7 +82,7 @@ function block(rows, i) {
 export function markdown(text) {
   const rows = text.split('\n')
   const blocks = []
-  for (let i = 0; i < rows.length; ) {
+  for (let i = 0; i < rows.length;) {
     if (!rows[i].trim()) {
       i++
       continue

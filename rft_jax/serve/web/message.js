@@ -1,4 +1,4 @@
-// One message of the conversation: its text, its branches and, for an answer, what can be said about it.
+// One message: its text, its branches and, for an answer, what can be said about it.
 
 import { announce, button, h, icon, iconButton } from './dom.js'
 import { markdown } from './markdown.js'
@@ -16,9 +16,10 @@ export function liveText(message) {
   const element = h('div', { class: 'text', testid: 'answer-text' })
   let frame = 0
   const draw = () => {
+    cancelAnimationFrame(frame)
     frame = 0
     if (message.content || message.state !== 'streaming') writeText(element, textOf(message))
-    else element.replaceChildren(h('p', { class: 'thinking', 'aria-label': 'Thinking' }, h('i'), h('i'), h('i')))
+    else element.replaceChildren(h('p', { class: 'thinking' }, h('i'), h('i'), h('i')))
   }
   draw()
   return { element, draw, paint: () => (frame ||= requestAnimationFrame(draw)) }
@@ -31,8 +32,18 @@ function branches(message, tree, choose) {
   const go = step => () => choose(all[at + step], step < 0 ? 'branch-left' : 'branch-right')
   const count = h('span', { class: 'count', testid: 'branch' }, `${at + 1}/${all.length}`)
   const left = iconButton('left', 'Earlier answer', 'branch-left', go(-1), { disabled: at === 0 })
-  const right = iconButton('right', 'Later answer', 'branch-right', go(1), { disabled: at === all.length - 1 })
-  return [h('span', { class: 'branches', role: 'group', 'aria-label': 'Answers to the same question' }, left, count, right)]
+  const right = iconButton('right', 'Later answer', 'branch-right', go(1), {
+    disabled: at === all.length - 1,
+  })
+  return [
+    h(
+      'span',
+      { class: 'branches', role: 'group', 'aria-label': 'Answers to the same question' },
+      left,
+      count,
+      right,
+    ),
+  ]
 }
 
 async function copy(message) {
@@ -41,13 +52,20 @@ async function copy(message) {
 }
 
 function failure(message, retry) {
-  return h('div', { class: 'failure', role: 'alert', testid: 'failure' },
-    icon('warn'), h('span', { dir: 'auto' }, message.error), button('Try again', 'retry', retry))
+  return h(
+    'div',
+    { class: 'failure', role: 'alert', testid: 'failure' },
+    icon('warn'),
+    h('span', { dir: 'auto' }, message.error),
+    button('Try again', 'retry', retry),
+  )
 }
 
 export function versionText(version) {
   if (!version) return ''
-  return version.personal ? `version ${version.global}, yours ${version.personal}` : `version ${version.global}`
+  return version.personal
+    ? `version ${version.global}, yours ${version.personal}`
+    : `version ${version.global}`
 }
 
 function userView(message) {
@@ -60,10 +78,19 @@ export function messageView(message, tree, handlers) {
   if (message.role === 'user') return { element: userView(message), paint() {} }
   const live = liveText(message)
   const top = h('div', {})
-  const element = h('article', {
-    class: 'message answer', testid: 'answer', 'data-message': message.id, 'data-state': message.state,
-    'aria-label': 'Answer', 'aria-busy': String(message.state === 'streaming'),
-  }, top, live.element)
+  const element = h(
+    'article',
+    {
+      class: 'message answer',
+      testid: 'answer',
+      'data-message': message.id,
+      'data-state': message.state,
+      'aria-label': 'Answer',
+      'aria-busy': String(message.state === 'streaming'),
+    },
+    top,
+    live.element,
+  )
   if (message.state === 'streaming') return { element, paint: live.paint }
   if (message.state === 'stopped') element.append(h('p', { class: 'muted small' }, 'Stopped'))
   if (message.state === 'failed') {
@@ -72,7 +99,11 @@ export function messageView(message, tree, handlers) {
   }
   const changed = () => {
     writeText(live.element, textOf(message))
-    top.replaceChildren(...('edit' in message.feedback ? [editedMark(message, text => writeText(live.element, text))] : []))
+    top.replaceChildren(
+      ...('edit' in message.feedback
+        ? [editedMark(message, text => writeText(live.element, text))]
+        : []),
+    )
   }
   const more = [
     iconButton('again', 'Answer again', 'regenerate', () => handlers.again(message)),

@@ -1,5 +1,5 @@
-// Votes on their way: kept in localStorage under their id, so a reload or a lost connection loses none,
-// and sent in order, again and again with the same id, until the server has each of them once.
+// Votes on their way: kept in localStorage under their id, so that a reload or a lost connection
+// loses none, and sent in order, always with the same id, until the server has each of them once.
 
 import { call } from './api.js'
 import { emit } from './dom.js'

@@ -1,4 +1,4 @@
-// What became of a vote: saved, learning, learned. Every receipt on the page follows the same events.
+// What became of a vote: saved, learning, learned; or why not.
 
 import { call, request, serverEvents } from './api.js'
 import { announce, emit, h, icon, on } from './dom.js'
@@ -73,7 +73,8 @@ function paint(view) {
   } else if (receipt.status in ENDS && receipt.status !== 'served') {
     const mark = QUIET.has(receipt.status) ? 'undo' : 'warn'
     view.replaceChildren(icon(mark), h('span', { dir: 'auto' }, line(receipt)))
-  } else view.replaceChildren(icon(receipt.status === 'served' ? 'check' : 'clock'), ...steps(receipt))
+  } else
+    view.replaceChildren(icon(receipt.status === 'served' ? 'check' : 'clock'), ...steps(receipt))
 }
 
 export function receiptView(id) {
@@ -100,7 +101,11 @@ async function news(id) {
 /** Brings news of a vote that the server has, until there can be none. */
 export async function follow(receipt) {
   track(receipt)
-  for (let pause = 500; !(receipts.get(receipt.id).status in ENDS); pause = Math.min(10_000, pause * 2)) {
+  for (
+    let pause = 500;
+    !(receipts.get(receipt.id).status in ENDS);
+    pause = Math.min(10_000, pause * 2)
+  ) {
     try {
       await news(receipt.id)
     } catch (error) {

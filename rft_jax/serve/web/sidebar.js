@@ -9,20 +9,39 @@ let shown = null
 
 function row({ id, title }) {
   const name = title || 'Untitled'
-  const link = h('a', {
-    href: `#/c/${id}`, testid: 'conversation', dir: 'auto', title: name, 'aria-current': id === shown && 'page',
-  }, name)
-  return h('li', {}, link, iconButton('trash', `Delete "${name}"`, 'conversation-delete', () => remove(id, name)))
+  const link = h(
+    'a',
+    {
+      href: `#/c/${id}`,
+      testid: 'conversation',
+      dir: 'auto',
+      title: name,
+      'aria-current': id === shown && 'page',
+    },
+    name,
+  )
+  return h(
+    'li',
+    {},
+    link,
+    iconButton('trash', `Delete "${name}"`, 'conversation-delete', () => remove(id, name)),
+  )
 }
 
 function draw() {
   const rows = conversations.map(row)
-  byId('conversations').replaceChildren(...(rows.length ? rows : [h('li', { class: 'muted' }, 'Nothing here yet.')]))
+  byId('conversations').replaceChildren(
+    ...(rows.length ? rows : [h('li', { class: 'muted' }, 'Nothing here yet.')]),
+  )
 }
 
 async function remove(id, name) {
-  const text = `"${name}" is deleted. What the model has learned from it stays; undo that under "What you taught me".`
-  if ((await ask({ title: 'Delete this conversation?', text, action: 'Delete', danger: true })) === null) return
+  const text = `"${name}" goes. What the model has learned from it stays until you undo that.`
+  if (
+    (await ask({ title: 'Delete this conversation?', text, action: 'Delete', danger: true })) ===
+    null
+  )
+    return
   await call('DELETE', `/v1/conversations/${id}`)
   conversations = conversations.filter(conversation => conversation.id !== id)
   draw()

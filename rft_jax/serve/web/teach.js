@@ -2,9 +2,9 @@
 
 import { complete } from './api.js'
 import { button, byId, emit, h, icon, isRepeat, on } from './dom.js'
-import { marked } from './diff.js'
+import { markNews } from './diff.js'
 import { vote } from './feedback.js'
-import { liveText, versionText, writeText } from './message.js'
+import { liveText, versionText } from './message.js'
 import { receiptView, seconds } from './receipts.js'
 import { editor } from './votes.js'
 
@@ -20,9 +20,15 @@ class Lesson {
   async start() {
     const { prompt } = this.suggestion
     this.panel.replaceChildren(
-      h('p', { class: 'eyebrow' }, this.suggestion.title), h('h2', { dir: 'auto' }, prompt),
-      h('div', { class: 'pair' }, this.before, this.after), this.steps)
-    this.after.replaceChildren(h('h3', {}, 'After'), h('p', { class: 'muted' }, 'What it says once it has learned from you.'))
+      h('p', { class: 'eyebrow' }, this.suggestion.title),
+      h('h2', { dir: 'auto' }, prompt),
+      h('div', { class: 'pair' }, this.before, this.after),
+      this.steps,
+    )
+    this.after.replaceChildren(
+      h('h3', {}, 'After'),
+      h('p', { class: 'muted' }, 'What it says once it has learned from you.'),
+    )
     this.steps.replaceChildren(h('p', { class: 'muted' }, 'Asking ...'))
     this.first = await this.ask(this.before, 'Before')
     if (this.first) this.offer()
@@ -34,8 +40,15 @@ class Lesson {
     const live = liveText(message)
     const version = h('span', { class: 'answer-version' })
     card.replaceChildren(h('h3', {}, title, version), live.element)
-    const metadata = this.question && { conversation_id: this.conversation, parent_message_id: this.question }
-    const body = { model: 'rft', temperature: 0, messages: [{ role: 'user', content: this.suggestion.prompt }] }
+    const metadata = this.question && {
+      conversation_id: this.conversation,
+      parent_message_id: this.question,
+    }
+    const body = {
+      model: 'rft',
+      temperature: 0,
+      messages: [{ role: 'user', content: this.suggestion.prompt }],
+    }
     try {
       for await (const piece of complete({ ...body, metadata: metadata ?? {} })) {
         if (piece.rft) this.adopt(message, piece.rft, version)
@@ -43,8 +56,18 @@ class Lesson {
         live.paint()
       }
     } catch (error) {
-      card.replaceChildren(h('h3', {}, title), h('p', { class: 'failure', role: 'alert' }, icon('warn'), error.message,
-        button('Try again', 'lesson-retry', () => (title === 'Before' ? this.start() : this.show()))))
+      card.replaceChildren(
+        h('h3', {}, title),
+        h(
+          'p',
+          { class: 'failure', role: 'alert' },
+          icon('warn'),
+          error.message,
+          button('Try again', 'lesson-retry', () =>
+            title === 'Before' ? this.start() : this.show(),
+          ),
+        ),
+      )
       return null
     }
     message.state = 'done'
@@ -58,7 +81,12 @@ class Lesson {
     message.token = rft.feedback_token
     message.version = rft.version
     version.textContent = versionText(rft.version)
-    if (!this.conversation) emit('rft:conversation', { id: rft.conversation_id, title: this.suggestion.prompt, elsewhere: true })
+    if (!this.conversation)
+      emit('rft:conversation', {
+        id: rft.conversation_id,
+        title: this.suggestion.prompt,
+        elsewhere: true,
+      })
     this.conversation = rft.conversation_id
     this.question = rft.user_message_id
     emit('rft:version', rft.version)
@@ -67,12 +95,21 @@ class Lesson {
   offer() {
     const { hint, example } = this.suggestion
     const teach = content => this.teach(vote(this.first, 'edit', { content }))
-    const thumb = label => event => !isRepeat(event) && this.teach(vote(this.first, 'binary', { label }))
+    const thumb = label => event =>
+      !isRepeat(event) && this.teach(vote(this.first, 'binary', { label }))
+    const or = [
+      h('span', { class: 'muted' }, 'or only say that it is'),
+      button('good', 'lesson-up', thumb(true)),
+      button('bad', 'lesson-down', thumb(false)),
+    ]
     this.steps.replaceChildren(
-      h('p', { class: 'lesson-hint', dir: 'auto' }, hint || 'Change the answer to what you would rather read.'),
-      editor(example ?? this.first.content, teach, null, 'Teach this'),
-      h('div', { class: 'actions' }, h('span', { class: 'muted' }, 'or only say that it is'),
-        button('good', 'lesson-up', thumb(true)), button('bad', 'lesson-down', thumb(false))))
+      h(
+        'p',
+        { class: 'lesson-hint', dir: 'auto' },
+        hint || 'Change the answer to what you would rather read.',
+      ),
+      editor(example ?? this.first.content, teach, null, or),
+    )
     this.steps.querySelector('textarea').focus()
   }
 
@@ -95,25 +132,32 @@ class Lesson {
     this.second = await this.ask(this.after, 'After')
     if (!this.second) return
     const changed = this.second.content !== this.first.content
-    if (changed) this.mark()
+    if (changed) markNews(this.before.querySelector('.text'), this.after.querySelector('.text'))
     const took = receipt.latency_ms?.total ? ` in ${seconds(receipt.latency_ms.total)}` : ''
     const text = changed
       ? `It changed because of you: learned${took}.`
       : 'No visible change yet. One vote moves the model a little; teach it again.'
     this.steps.replaceChildren(
-      h('p', { class: changed ? 'verdict good' : 'verdict', testid: 'verdict', tabindex: -1 }, changed && icon('check'), text),
+      h(
+        'p',
+        { class: changed ? 'verdict good' : 'verdict', testid: 'verdict', tabindex: -1 },
+        changed && icon('check'),
+        text,
+      ),
       receiptView(this.vote),
-      h('div', { class: 'actions' },
-        h('a', { class: 'button primary', testid: 'lesson-continue', href: `#/c/${this.conversation}` }, 'Keep chatting'),
+      h(
+        'div',
+        { class: 'actions' },
+        h(
+          'a',
+          { class: 'button primary', testid: 'lesson-continue', href: `#/c/${this.conversation}` },
+          'Keep chatting',
+        ),
         button('Teach it again', 'lesson-again', () => this.offer()),
-        button('Something else', 'lesson-other', () => emit('rft:new'))))
+        button('Something else', 'lesson-other', () => emit('rft:new')),
+      ),
+    )
     this.steps.querySelector('.verdict').focus({ preventScroll: true })
-  }
-
-  mark() {
-    const text = h('div', { class: 'text plain', dir: 'auto', testid: 'answer-text' }, marked(this.first.content, this.second.content))
-    this.after.querySelector('.text').replaceWith(text)
-    writeText(this.before.querySelector('.text'), this.first.content)
   }
 }
 
@@ -127,8 +171,12 @@ function suggestionCard(suggestion, panel) {
     byId('composer').hidden = true
     lesson.start()
   }
-  return h('button', { type: 'button', class: 'suggestion', testid: 'suggestion', onclick: begin },
-    h('strong', { dir: 'auto' }, suggestion.title), h('span', { dir: 'auto' }, suggestion.prompt))
+  return h(
+    'button',
+    { type: 'button', class: 'suggestion', testid: 'suggestion', onclick: begin },
+    h('strong', { dir: 'auto' }, suggestion.title),
+    h('span', { dir: 'auto' }, suggestion.prompt),
+  )
 }
 
 /** What an empty conversation shows. */
@@ -138,7 +186,17 @@ export function hero(suggestions) {
   const panel = h('section', { class: 'hero', testid: 'teach', 'aria-label': 'Teach me something' })
   panel.append(
     h('h1', {}, suggestions.length ? 'Teach me something' : 'What is on your mind?'),
-    h('p', { class: 'lead' }, 'I learn from your votes and corrections while you use me. Pick one, correct my answer, and watch it change.'),
-    h('div', { class: 'suggestions' }, suggestions.map(suggestion => suggestionCard(suggestion, panel))))
+    h(
+      'p',
+      { class: 'lead' },
+      'I learn from your votes and corrections while you use me. ',
+      'Pick one, correct my answer, and watch it change.',
+    ),
+    h(
+      'div',
+      { class: 'suggestions' },
+      suggestions.map(suggestion => suggestionCard(suggestion, panel)),
+    ),
+  )
   return panel
 }

@@ -16,7 +16,9 @@ export class Conversation {
   static from({ id, title, messages }) {
     const tree = new Conversation(id, title)
     for (const message of messages) {
-      const feedback = Object.fromEntries((message.feedback ?? []).map(event => [event.kind, event]))
+      const feedback = Object.fromEntries(
+        (message.feedback ?? []).map(event => [event.kind, event]),
+      )
       tree.add({ ...message, feedback, state: 'done', shown: performance.now() })
     }
     return tree

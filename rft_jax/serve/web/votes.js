@@ -19,7 +19,9 @@ function toggle(message, kind, value, same) {
 function thumb(message, label, act) {
   const pressed = message.feedback.binary?.value.label === label
   const props = { 'aria-pressed': String(pressed) }
-  const [name, text, testid] = label ? ['up', 'Good answer', 'thumb-up'] : ['down', 'Bad answer', 'thumb-down']
+  const [name, text, testid] = label
+    ? ['up', 'Good answer', 'thumb-up']
+    : ['down', 'Bad answer', 'thumb-down']
   const click = () => toggle(message, 'binary', { label }, value => value.label === label)
   return iconButton(name, text, testid, act(click), props)
 }
@@ -36,19 +38,23 @@ function stars(message, act) {
 
 /**
  * An editor for a correction: `start` is the text to begin with, `save` gets the corrected text.
- * Ctrl+Enter saves, Escape cancels.
+ * Ctrl+Enter saves, Escape cancels. `more` are further actions.
  */
-export function editor(start, save, cancel, label = 'Teach this') {
+export function editor(start, save, cancel, more = []) {
   const area = h('textarea', {
-    class: 'field', testid: 'edit-text', 'aria-label': 'Your correction', dir: 'auto',
-    rows: Math.min(14, Math.max(3, start.split('\n').length + start.length / 80)), value: start,
+    class: 'field',
+    testid: 'edit-text',
+    'aria-label': 'Your correction',
+    dir: 'auto',
+    rows: Math.min(14, Math.max(3, start.split('\n').length + start.length / 80)),
+    value: start,
   })
   const done = event => !isRepeat(event) && area.value.trim() && save(area.value)
   area.addEventListener('keydown', event => {
     if (event.key === 'Escape') cancel?.()
     else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) done(event)
   })
-  const actions = [button(label, 'edit-save', done, { class: 'button primary' })]
+  const actions = [button('Teach this', 'edit-save', done, { class: 'button primary' }), ...more]
   if (cancel) actions.push(button('Cancel', 'edit-cancel', cancel))
   return h('div', { class: 'editor' }, area, h('div', { class: 'actions' }, actions))
 }
@@ -62,13 +68,25 @@ function critique(message, save, cancel) {
       event.currentTarget.setAttribute('aria-pressed', String(!pressed))
     }
     const pressed = String(old?.tags?.includes(tag) ?? false)
-    return button(label, `chip-${tag}`, flip, { class: 'chip', 'aria-pressed': pressed, 'data-tag': tag })
+    return button(label, `chip-${tag}`, flip, {
+      class: 'chip',
+      'aria-pressed': pressed,
+      'data-tag': tag,
+    })
   })
   const written = { 'aria-label': 'What is wrong', placeholder: 'In your own words (optional)' }
-  const input = h('input', { ...written, class: 'field', testid: 'critique-text', dir: 'auto', value: old?.comment ?? '' })
+  const input = h('input', {
+    ...written,
+    class: 'field',
+    testid: 'critique-text',
+    dir: 'auto',
+    value: old?.comment ?? '',
+  })
   const submit = event => {
     event.preventDefault()
-    const tags = chips.filter(chip => chip.getAttribute('aria-pressed') === 'true').map(chip => chip.dataset.tag)
+    const tags = chips
+      .filter(chip => chip.getAttribute('aria-pressed') === 'true')
+      .map(chip => chip.dataset.tag)
     if (tags.length || input.value.trim()) save(input.value.trim(), tags)
   }
   const send = h('button', { class: 'button primary', testid: 'critique-send' }, 'Send')
@@ -90,7 +108,11 @@ function criticise(message, text, tags) {
  */
 export function voteBar(message, changed, more = []) {
   const bar = h('div', { class: 'votes', testid: 'votes' })
-  const row = h('div', { class: 'vote-row', role: 'toolbar', 'aria-label': 'Teach the model with this answer' })
+  const row = h('div', {
+    class: 'vote-row',
+    role: 'toolbar',
+    'aria-label': 'Teach the model with this answer',
+  })
   const panel = h('div', { class: 'vote-panel' })
   const notes = h('div', { class: 'receipts' })
   const shown = new Set(Object.values(message.feedback).map(event => event.id))
@@ -131,7 +153,9 @@ export function voteBar(message, changed, more = []) {
   bar.repaint = () => {
     const pressed = kind => ({ 'aria-pressed': String(kind in message.feedback) })
     row.replaceChildren(
-      thumb(message, true, act), thumb(message, false, act), stars(message, act),
+      thumb(message, true, act),
+      thumb(message, false, act),
+      stars(message, act),
       iconButton('edit', 'Correct this answer', 'edit', openEditor, pressed('edit')),
       iconButton('flag', 'Say what is wrong', 'critique', openCritique, pressed('critique')),
       ...more,
@@ -149,6 +173,9 @@ export function editedMark(message, paint) {
     event.currentTarget.setAttribute('aria-pressed', String(original))
     paint(original ? message.content : textOf(message))
   }
-  const toggle = button('Show the original', 'show-original', flip, { class: 'link', 'aria-pressed': 'false' })
+  const toggle = button('Show the original', 'show-original', flip, {
+    class: 'link',
+    'aria-pressed': 'false',
+  })
   return h('p', { class: 'edited', testid: 'edited' }, icon('edit'), 'Corrected by you', toggle)
 }
