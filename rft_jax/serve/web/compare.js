@@ -6,7 +6,7 @@ import { liveText, versionText } from './message.js'
 import { receiptView } from './receipts.js'
 
 const MODELS = ['rft', 'rft:base']
-const NAMES = { rft: 'With what it has learned', 'rft:base': 'Without' }
+const NAMES = { rft: 'With what it has learned', 'rft:base': 'Without what it has learned' }
 const OUTCOMES = { a: 'A is better', b: 'B is better', tie: 'A tie', both_bad: 'Both are bad' }
 
 /** Which model is A and which is B: chance decides. */
@@ -21,7 +21,7 @@ function reveal(message) {
     'p',
     { class: 'reveal', testid: 'reveal' },
     h('strong', {}, NAMES[message.model]),
-    ` · ${detail}`,
+    ` ${detail}`,
   )
 }
 

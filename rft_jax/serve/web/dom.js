@@ -1,4 +1,4 @@
-// Elements without innerHTML: a builder, icons, and what a screen reader is told.
+// Elements without markup in strings: a builder, icons, and what a screen reader is told.
 
 const SVG = 'http://www.w3.org/2000/svg'
 

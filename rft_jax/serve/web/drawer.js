@@ -5,9 +5,11 @@ import { call, request } from './api.js'
 import { ask } from './dialog.js'
 import { announce, button, byId, emit, h, iconButton, on } from './dom.js'
 import { CHIPS, retract } from './feedback.js'
+import { markdown } from './markdown.js'
 import { follow, receiptOf, receiptView } from './receipts.js'
 
-const GONE = new Set(['retracted', 'superseded', 'refused'])
+const WHEN = { dateStyle: 'medium', timeStyle: 'short' }
+const GONE = new Set(['retracted', 'superseded', 'refused', 'rejected'])
 
 function said({ kind, value, tags }) {
   const say = {
@@ -31,48 +33,38 @@ function lesson(event) {
   const undoButton = iconButton('undo', 'Undo', 'undo', undo, {
     disabled: GONE.has(receiptOf(event.id).status),
   })
-  const quote =
-    event.kind === 'edit'
-      ? event.value.content
-      : event.kind === 'critique'
-        ? event.value.text
-        : event.answer
+  const words = { edit: event.value.content, critique: event.comment }
+  const quote = event.kind in words ? words[event.kind] : event.answer
   return h(
     'li',
     { class: 'lesson', testid: 'lesson', 'data-event': event.id },
     h('div', { class: 'lesson-head' }, h('strong', {}, said(event)), undoButton),
     event.prompt && h('p', { class: 'muted clip', dir: 'auto' }, event.prompt),
-    quote && h('p', { class: 'clip', dir: 'auto' }, quote),
+    quote && h('div', { class: 'clip text' }, markdown(quote)),
     receiptView(event.id),
   )
 }
 
 function facts(adapter) {
   const rows = [
-    ['Your version', adapter.version],
-    ['Votes learned', adapter.n_events],
-    ['Distance from the start', `${(adapter.kl_to_ref ?? 0).toFixed(3)} nats`],
+    ['version', 'Your version', adapter.version],
+    ['events', 'Votes learned', adapter.n_events],
+    ['kl', 'Distance from the start', `${(adapter.kl_to_ref ?? 0).toFixed(3)} nats`],
   ]
-  if (adapter.updated_us)
-    rows.push(['Last change', new Date(adapter.updated_us / 1000).toLocaleString()])
-  return rows.flatMap(([name, value]) => [
+  if (adapter.updated_us) {
+    const when = new Date(adapter.updated_us / 1000).toLocaleString([], WHEN)
+    rows.push(['updated', 'Last change', when])
+  }
+  return rows.flatMap(([id, name, value]) => [
     h('dt', {}, name),
-    h('dd', { testid: `fact-${name}` }, String(value)),
+    h('dd', { testid: `fact-${id}` }, String(value)),
   ])
 }
 
 async function reset() {
-  const text =
-    'The model forgets what it learned from you. Your conversations stay. This cannot be undone.'
-  if (
-    (await ask({
-      title: 'Forget everything you taught me?',
-      text,
-      action: 'Forget it',
-      danger: true,
-    })) === null
-  )
-    return
+  const title = 'Forget everything you taught me?'
+  const text = 'Your conversations stay. This cannot be undone.'
+  if ((await ask({ title, text, action: 'Forget it', danger: true })) === null) return
   await call('POST', '/v1/me/adapter/reset', {})
   emit('rft:versions')
   await refresh()

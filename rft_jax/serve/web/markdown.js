@@ -41,7 +41,7 @@ function items(rows, start, pattern) {
     else if (found.length && /^\s{2,}\S/.test(rows[i])) found.at(-1).push(rows[i].trim())
     else break
   }
-  return [found.map(item => h('li', { dir: 'auto' }, lines(item))), i]
+  return [found.map(item => h('li', {}, lines(item))), i]
 }
 
 function codeBlock(rows, start) {

@@ -17,6 +17,7 @@ const QUIET = new Set(['retracted', 'superseded'])
 const STREAMS = 2 // A browser opens six connections to a server; the answers need some.
 
 const receipts = new Map()
+const followed = new Set()
 let streams = 0
 
 export function seconds(ms) {
@@ -101,6 +102,8 @@ async function news(id) {
 /** Brings news of a vote that the server has, until there can be none. */
 export async function follow(receipt) {
   track(receipt)
+  if (followed.has(receipt.id)) return
+  followed.add(receipt.id)
   for (
     let pause = 500;
     !(receipts.get(receipt.id).status in ENDS);

@@ -119,14 +119,12 @@ export function voteBar(message, changed, more = []) {
   bar.append(row, panel, notes)
 
   const act = click => event => {
-    if (isRepeat(event)) return
-    const focus = event.currentTarget.dataset.testid
-    show(click())
-    row.querySelector(`[data-testid="${focus}"]`)?.focus()
+    if (!isRepeat(event)) show(click())
   }
   const show = id => {
     shown.add(id)
     bar.repaint()
+    notes.scrollIntoView({ block: 'nearest' })
   }
   const close = focus => {
     panel.replaceChildren()
@@ -141,6 +139,7 @@ export function voteBar(message, changed, more = []) {
     }
     panel.replaceChildren(editor(textOf(message), save, () => close('edit')))
     panel.querySelector('textarea').focus()
+    panel.scrollIntoView({ block: 'nearest' })
   }
   const openCritique = () => {
     const save = (text, tags) => {
@@ -149,8 +148,10 @@ export function voteBar(message, changed, more = []) {
     }
     panel.replaceChildren(critique(message, save, () => close('critique')))
     panel.querySelector('button').focus()
+    panel.scrollIntoView({ block: 'nearest' })
   }
   bar.repaint = () => {
+    const focused = row.contains(document.activeElement) && document.activeElement.dataset.testid
     const pressed = kind => ({ 'aria-pressed': String(kind in message.feedback) })
     row.replaceChildren(
       thumb(message, true, act),
@@ -160,6 +161,7 @@ export function voteBar(message, changed, more = []) {
       iconButton('flag', 'Say what is wrong', 'critique', openCritique, pressed('critique')),
       ...more,
     )
+    if (focused) row.querySelector(`[data-testid="${focused}"]`)?.focus()
     notes.replaceChildren(...[...shown].slice(-3).map(receiptView))
   }
   bar.repaint()
