@@ -68,7 +68,7 @@ class Visit:
   def picture(self, name: str) -> None:
     self.page.mouse.move(0, 0)  # Nothing is shown as hovered.
     image = Image.open(io.BytesIO(self.page.screenshot()))
-    small = image.convert('RGB').quantize(128, dither=Image.Dither.NONE)
+    small = image.convert('RGB').quantize(256, kmeans=2, dither=Image.Dither.NONE)
     small.save(HERE / 'page' / f'{name}.png', optimize=True)
 
 

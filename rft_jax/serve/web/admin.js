@@ -179,7 +179,7 @@ function versionsPart({ live, frozen, data }, users) {
     },
   )
   const rows = [...data].sort((a, b) => b.version - a.version).map(row => versionRow(row, live))
-  const heads = ['Version', 'State', 'Made', 'Votes', 'KL to the start', '']
+  const heads = ['Version', 'State', 'Made', 'Votes', 'KL to the start', 'Action']
   return [h('div', { class: 'bar' }, scopeChoice(users), toggle), table('Versions', heads, rows)]
 }
 
@@ -193,7 +193,7 @@ export async function refresh() {
   const [metrics, versions, { data: users }] = await Promise.all(
     paths.map(path => call('GET', path)),
   )
-  const heads = ['User', 'Votes', 'Trust', 'Version', '']
+  const heads = ['User', 'Votes', 'Trust', 'Version', 'Action']
   byId('admin').replaceChildren(
     h(
       'div',

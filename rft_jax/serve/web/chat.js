@@ -62,7 +62,7 @@ export function draw() {
   views = new Map(path.map(message => [message, viewOf(message)]))
   const elements = [...views.values()].map(view => view.element)
   log().replaceChildren(...(elements.length ? elements : [welcome()]))
-  byId('title').textContent = tree.title
+  byId('title').textContent = tree.title || 'New conversation'
   byId('send').hidden = running !== null
   byId('stop').hidden = running === null
 }
