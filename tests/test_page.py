@@ -207,6 +207,21 @@ def test_a_changed_vote_supersedes_and_a_second_press_takes_it_back(visit):
   expect(answer.get_by_test_id('receipt').last).to_contain_text('Undone')
 
 
+def test_a_vote_taken_back_stays_undone_while_the_server_does_not_know_yet(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  me.script(learn_s=0.8)
+  answer.get_by_test_id('thumb-up').click()
+  expect(answer.get_by_test_id('receipt')).to_have_attribute('data-status', 'training')
+  id = me.server_saw()['posts'][0]['id']
+  me.script(fail={f'/v1/feedback/{id}': [503, 1]})
+  me.page.wait_for_timeout(500)  # Longer than a double-click.
+  answer.get_by_test_id('thumb-up').click()
+  expect(me['version-personal']).to_have_text('v2')  # Learned, and then taken back.
+  expect(answer.get_by_test_id('receipt').last).to_contain_text('Undone')
+  me.errors.clear()
+
+
 def test_stars_and_a_critique_are_sent_with_their_tags(visit):
   me = visit()
   answer = me.ask('Hello')
