@@ -25,25 +25,6 @@ KINDS = {
 POLICY = "default-src 'self'"
 
 
-def metrics() -> dict:
-  start = fake_world.now() - 3_600_000_000
-  times = [start + i * 90_000_000 for i in range(40)]
-  wave = lambda i, speed: math.sin(i * speed)
-  curve = lambda i, top: top * (1 - math.exp(-i / 9)) + 0.03 * wave(i, 1.7)
-  return {
-    'latency': [
-      {'t_us': t, 'ms': 2100 + 500 * wave(i, 2.1) + 300 * wave(i, 5)} for i, t in enumerate(times)
-    ],
-    'reflection': [{'t_us': t, 'accuracy': 0.3 + curve(i, 0.62)} for i, t in enumerate(times)],
-    'satisfaction': [
-      {'t_us': t, 'up': round(20 * (0.5 + gain * curve(i, 0.4))), 'n': 20, 'arm': arm}
-      for arm, gain in (('live', 1), ('base', 0.1))
-      for i, t in enumerate(times)
-    ],
-    'versions': [{'t_us': t, 'version': 1 + i * 11 // 39} for i, t in enumerate(times)],
-  }
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
   server: 'Server'
   protocol_version = 'HTTP/1.1'  # Connections are kept.
@@ -249,7 +230,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     said = {
       'versions': {'live': world.live, 'frozen': world.frozen, 'data': versions},
       'users': {'data': users},
-      'metrics': metrics() if what == 'metrics' else {},
+      'metrics': fake_world.metrics() if what == 'metrics' else {},
     }
     self.send(200, said.get(what, {}))
 

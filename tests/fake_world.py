@@ -5,6 +5,7 @@ question, a served bad vote makes it shorter, a served good vote thanks for it.
 """
 
 import itertools
+import math
 import threading
 import time
 import uuid
@@ -208,3 +209,23 @@ class World:
 
 def error(message: str) -> dict:
   return {'error': {'message': message, 'type': 'invalid_request', 'param': None, 'code': None}}
+
+
+def metrics() -> dict:
+  """Curves for the plots, made up."""
+  start = now() - 3_600_000_000
+  times = [start + i * 90_000_000 for i in range(40)]
+  wave = lambda i, speed: math.sin(i * speed)
+  curve = lambda i, top: top * (1 - math.exp(-i / 9)) + 0.03 * wave(i, 1.7)
+  return {
+    'latency': [
+      {'t_us': t, 'ms': 2100 + 500 * wave(i, 2.1) + 300 * wave(i, 5)} for i, t in enumerate(times)
+    ],
+    'reflection': [{'t_us': t, 'accuracy': 0.3 + curve(i, 0.62)} for i, t in enumerate(times)],
+    'satisfaction': [
+      {'t_us': t, 'up': round(20 * (0.5 + gain * curve(i, 0.4))), 'n': 20, 'arm': arm}
+      for arm, gain in (('live', 1), ('base', 0.1))
+      for i, t in enumerate(times)
+    ],
+    'versions': [{'t_us': t, 'version': 1 + i * 11 // 39} for i, t in enumerate(times)],
+  }
