@@ -17,6 +17,7 @@ setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=find_packages(include=['rft_jax', 'rft_jax.*']),
+  package_data={'rft_jax': ['serve/web/*']},
   python_requires='>=3.11',
   install_requires=[
     'absl-py',
@@ -35,7 +36,7 @@ setup(
     'transformers>=5',
   ],
   extras_require={
-    'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright'],
+    'test': ['playwright>=1.50', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright'],
     'tpu': ['jax[tpu]>=0.10,<0.13'],
     'gpu': ['jax[cuda13]>=0.10,<0.13'],
   },

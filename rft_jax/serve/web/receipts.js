@@ -1,0 +1,128 @@
+// What became of a vote: saved, learning, learned; or why not.
+
+import { call, request, serverEvents } from './api.js'
+import { announce, emit, h, icon, on } from './dom.js'
+
+const KEPT = 'Kept on this device, sent when you are online again'
+const ENDS = {
+  served: 'Learned',
+  refused: 'Not saved',
+  quarantined: 'Kept aside for review',
+  rejected: 'Not learned',
+  rolled_back: 'Rolled back',
+  retracted: 'Undone',
+  superseded: 'Replaced by a later vote',
+}
+const QUIET = new Set(['retracted', 'superseded'])
+const STREAMS = 2 // A browser opens six connections to a server; the answers need some.
+
+const receipts = new Map()
+const followed = new Set()
+let streams = 0
+
+export function seconds(ms) {
+  return `${(ms / 1000).toFixed(1)} s`
+}
+
+export function receiptOf(id) {
+  return receipts.get(id)
+}
+
+/** Takes news of a receipt (any of its fields) to all its views. */
+export function track(news) {
+  const before = receipts.get(news.id)
+  if (before?.status === 'retracted') return // News from before the server heard of it.
+  const receipt = { ...before, ...news }
+  receipts.set(news.id, receipt)
+  for (const view of document.querySelectorAll(`[data-receipt="${news.id}"]`)) paint(view)
+  if (before && before.status !== receipt.status) {
+    if (receipt.status in ENDS) announce(line(receipt))
+    emit('rft:receipt', receipt)
+  }
+}
+
+function line({ status, reasons, applied_version: version, latency_ms: latency }) {
+  const details = []
+  if (status === 'served' && version !== null) details.push(`version ${version}`)
+  if (status === 'served' && latency?.total) details.push(seconds(latency.total))
+  const reason = status === 'served' || QUIET.has(status) ? '' : (reasons ?? []).join('; ')
+  return [ENDS[status], ...details].join(', ') + (reason && `: ${reason}`)
+}
+
+function steps(receipt) {
+  const { status } = receipt
+  const at = { queued: 1, training: 2, applied: 2, served: 3 }[status]
+  const labels = ['Saved', 'Learning', at === 3 ? line(receipt) : 'Learned']
+  return labels.map((label, i) => {
+    const state = i < at - 1 || at === 3 ? 'past' : i === at - 1 ? 'now' : 'ahead'
+    return h('span', { class: `step ${state}` }, label)
+  })
+}
+
+function title({ latency_ms: latency }) {
+  const parts = Object.entries(latency ?? {}).filter(([name, ms]) => name !== 'total' && ms)
+  return parts.map(([name, ms]) => `${name} ${seconds(ms)}`).join(' · ')
+}
+
+function paint(view) {
+  const receipt = receipts.get(view.dataset.receipt)
+  view.dataset.status = receipt.status
+  view.title = title(receipt)
+  if (receipt.status === 'local') {
+    const text = receipt.delayed ? KEPT : 'Saving'
+    view.replaceChildren(icon('clock'), h('span', { class: 'step now' }, text))
+  } else if (receipt.status in ENDS && receipt.status !== 'served') {
+    const mark = QUIET.has(receipt.status) ? 'undo' : 'warn'
+    view.replaceChildren(icon(mark), h('span', { dir: 'auto' }, line(receipt)))
+  } else
+    view.replaceChildren(icon(receipt.status === 'served' ? 'check' : 'clock'), ...steps(receipt))
+}
+
+export function receiptView(id) {
+  const view = h('div', { class: 'receipt', testid: 'receipt', 'data-receipt': id })
+  paint(view)
+  return view
+}
+
+async function stream(id) {
+  streams++
+  try {
+    const response = await request('GET', `/v1/feedback/${id}/events`)
+    for await (const data of serverEvents(response)) track({ ...JSON.parse(data), id })
+  } finally {
+    streams--
+  }
+}
+
+async function news(id) {
+  if (streams < STREAMS) await stream(id)
+  else track(await call('GET', `/v1/feedback/${id}`))
+}
+
+/** Brings news of a vote that the server has, until there can be none. */
+export async function follow(receipt) {
+  track(receipt)
+  if (followed.has(receipt.id)) return
+  followed.add(receipt.id)
+  for (
+    let pause = 500;
+    !(receipts.get(receipt.id).status in ENDS);
+    pause = Math.min(10_000, pause * 2)
+  ) {
+    try {
+      await news(receipt.id)
+    } catch (error) {
+      const passing = error.passing ?? true // A stream that breaks off is asked for again.
+      if (!passing) return track({ id: receipt.id, status: 'refused', reasons: [error.message] })
+    }
+    await new Promise(resolve => setTimeout(resolve, pause))
+  }
+}
+
+on('rft:delivered', ({ item, answer }) => {
+  if (item.method === 'POST' && receipts.get(item.id)?.status !== 'retracted') follow(answer)
+})
+
+on('rft:delayed', ({ items }) => {
+  for (const { id } of items) if (receipts.has(id)) track({ id, delayed: true })
+})

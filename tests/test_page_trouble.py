@@ -1,0 +1,238 @@
+"""The page in a real browser: lost connections, refusals, hostile text, phones, administrators."""
+
+import json
+import re
+import urllib.request
+
+import fake_chat
+import visitor
+from visitor import expect, learned
+
+pytestmark = visitor.needed
+server, browser, visit = visitor.server, visitor.browser, visitor.visit
+
+
+def test_votes_given_offline_arrive_once_after_a_reload(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  me.context.set_offline(True)
+  answer.get_by_test_id('thumb-up').click()
+  answer.get_by_test_id('star-5').click()
+  expect(answer.get_by_test_id('receipt').last).to_contain_text('Kept on this device')
+  expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'true')
+  me.errors.clear()  # The browser's own lines about requests that failed.
+  me.context.set_offline(False)
+  me.page.reload()
+  learned(me['answer'])
+  posts = {post['id']: post['kind'] for post in me.server_saw()['posts']}
+  assert list(posts.values()) == ['binary', 'rating'] and me.server_saw()['events'] == 2
+
+
+def test_a_vote_whose_receipt_was_lost_is_sent_again_with_the_same_id(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  me.script(lose_ack=1)
+  answer.get_by_test_id('thumb-up').click()
+  learned(answer)
+  saw = me.server_saw()
+  assert len({post['id'] for post in saw['posts']}) == saw['events'] == 1 < len(saw['posts'])
+  me.errors.clear()
+
+
+def test_a_double_click_counts_once(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  answer.get_by_test_id('thumb-up').dblclick()
+  learned(answer)
+  expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'true')
+  assert me.server_saw()['events'] == 1
+
+
+def test_a_vote_that_is_not_learned_says_why(visit):
+  me = visit()
+  me.script(end='rejected', reasons=['the answer had not been read'])
+  answer = me.ask('Hello')
+  answer.get_by_test_id('thumb-down').click()
+  expect(answer.get_by_test_id('receipt')).to_contain_text('the answer had not been read')
+
+
+def test_a_refused_vote_does_not_look_given(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  me.script(fail={'/v1/feedback': [422, 1]})
+  answer.get_by_test_id('thumb-up').click()
+  expect(answer.get_by_test_id('receipt')).to_contain_text('Not saved: The queue is full.')
+  expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'false')
+  me.errors.clear()
+
+
+def test_a_reload_keeps_history_votes_and_corrections(visit):
+  me = visit()
+  answer = me.ask('Where is Bern?')
+  me.correct(answer, 'In Switzerland.')
+  answer.get_by_test_id('star-3').click()
+  learned(answer)
+  me.ask('And Basel?')
+  me.page.reload()
+  expect(me['user-message']).to_have_text(['Where is Bern?', 'And Basel?'])
+  expect(me['answer'].first.get_by_test_id('answer-text')).to_have_text('In Switzerland.')
+  expect(me['answer'].first.get_by_test_id('star-3')).to_have_attribute('aria-pressed', 'true')
+  expect(me['conversation']).to_have_text(['Where is Bern?'])
+
+
+def test_two_visitors_do_not_see_each_other(visit):
+  one, other = visit(), visit()
+  one.correct(one.ask('Where is Bern?'), 'In Switzerland.')
+  learned(one['answer'])
+  expect(other.ask('Where is Bern?')).to_contain_text('You said: Where is Bern?')
+  expect(other['version-personal']).to_have_text('v0')
+  other.page.goto(one.page.url)
+  expect(other['notice']).to_contain_text('There is no such conversation.')
+  other.errors.clear()
+
+
+HOSTILE = (
+  '<script>alert(1)</script>',
+  '<img src=x onerror=alert(1)>',
+  '**<svg onload=alert(1)>**',
+  '```html\n<script>alert(1)</script>\n```',
+  '[a](javascript:alert(1)) <a href="javascript:alert(1)">b</a>',
+  '`</code><iframe srcdoc="<script>alert(1)</script>">`',
+  '- <details open ontoggle=alert(1)>',
+  '"><style>*{display:none}</style>',
+  '\u202e<b onmouseover=alert(1)>rtl</b>\u0000',
+)
+
+
+def test_text_never_becomes_markup(visit):
+  me = visit()
+  text = '\n\n'.join(HOSTILE)
+  answer = me.ask(text)
+  expect(answer.get_by_test_id('answer-text')).to_contain_text('<img src=x onerror=alert(1)>')
+  me.correct(answer, text + '!')
+  learned(answer)
+  me['drawer-open'].click()
+  expect(me['lesson']).to_contain_text('<script>')
+  made = ['script', 'img', 'iframe', 'style', 'a', 'details', 'svg:not(.icon)']
+  inside = [f'#{id} {tag}' for tag in made for id in ('log', 'lessons')]
+  assert me.page.locator(', '.join(inside)).count() == 0
+  me.page.reload()
+  expect(me['answer']).to_contain_text('<img src=x onerror=alert(1)>')
+  assert answer.locator('code').count() == 2
+
+
+def test_an_answer_that_breaks_off_says_so_and_can_be_tried_again(visit):
+  me = visit()
+  me.script(break_after=2)
+  me['prompt'].fill('Tell me a long story')
+  me['prompt'].press('Enter')
+  expect(me['failure']).to_contain_text('broke off')
+  expect(me['answer']).to_contain_text('You said: Te')
+  me['retry'].click()
+  expect(me['answer']).to_have_attribute('data-state', 'done')
+  expect(me['answer']).to_contain_text('You said: Tell me a long story')
+  expect(me['user-message']).to_have_count(1)
+
+
+def test_an_administrator_rolls_back_freezes_and_quarantines(visit, server):
+  me = visit()
+  me['tab-admin'].click()
+  expect(me['version-row'].first).to_contain_text('live')
+  expect(me['plot-reflection'].get_by_role('img')).to_have_accessible_name(re.compile('accuracy'))
+  me.page.locator('[data-testid=rollback][data-version="10"]').click()
+  me['dialog-confirm'].click()
+  expect(me['dialog']).to_be_visible()  # A reason is required.
+  me['dialog-field'].fill('worse answers')
+  me['dialog-confirm'].click()
+  expect(me.page.locator('tr[data-version="10"][data-live=true]')).to_be_visible()
+  assert server.world.live == 10
+  me['freeze'].click()
+  expect(me['freeze']).to_have_attribute('aria-pressed', 'true')
+  row = me['user-row'].last
+  row.get_by_test_id('quarantine').click()
+  me['dialog-field'].fill('spam')
+  me['dialog-confirm'].click()
+  expect(row).to_contain_text('quarantined')
+
+
+def test_the_admin_tab_needs_the_scope(visit):
+  me = visit()
+  me.script(no_admin=True)
+  me.page.goto(me.url + '/#/admin')
+  me.page.reload()
+  expect(me['teach']).to_be_visible()
+  expect(me['tab-admin']).to_be_hidden()
+
+
+def test_the_keyboard_suffices(visit):
+  me = visit()
+  keys = me.page.keyboard
+  expect(me['prompt']).to_be_focused()
+  keys.type('Hello')
+  keys.press('Enter')
+  expect(me['answer']).to_have_attribute('data-state', 'done')
+  me['thumb-up'].focus()
+  keys.press('Enter')
+  expect(me['thumb-up']).to_have_attribute('aria-pressed', 'true')
+  expect(me['thumb-up']).to_be_focused()
+  for _ in range(7):  # Bad, five stars, then the pencil.
+    keys.press('Tab')
+  expect(me['edit']).to_be_focused()
+  keys.press('Enter')
+  expect(me['edit-text']).to_be_focused()
+  keys.type('!')
+  keys.press('Control+Enter')
+  expect(me['edit']).to_be_focused()
+  expect(me['edited']).to_be_visible()
+  me['drawer-open'].focus()
+  keys.press('Enter')
+  expect(me['drawer-close']).to_be_focused()
+  keys.press('Escape')
+  expect(me['drawer-open']).to_be_focused()
+
+
+LONG = 'Donaudampfschiffahrt' * 12
+RTL = 'مرحبا، كيف حالك اليوم؟ \n\n1. واحد\n2. اثنان'
+
+
+def test_a_phone_never_scrolls_sideways(visit):
+  me = visit(viewport={'width': 360, 'height': 740}, has_touch=True, is_mobile=True)
+  wide = 'document.documentElement.scrollWidth > 360 || document.scrollingElement.scrollLeft > 0'
+  inner = "document.querySelector('#scroller').scrollWidth > 360"
+  assert not me.page.evaluate(wide)
+  answer = me.ask(f'{LONG}\n\n```\n{"y " * 200}\n```\n\n{RTL}')
+  answer.get_by_test_id('critique').click()
+  assert not me.page.evaluate(f'{wide} || {inner}')
+  boxes = [button.bounding_box() for button in answer.get_by_role('button').all()]
+  assert all(0 <= box['x'] and box['x'] + box['width'] <= 360 for box in boxes)
+  me.page.goto(me.url + '/#/admin')
+  expect(me['version-row'].first).to_be_visible()
+  assert not me.page.evaluate(wide)
+  direction = "getComputedStyle(document.querySelector('.text > p:last-of-type')).direction"
+  assert me.page.evaluate(direction) == 'rtl'
+
+
+def test_the_page_needs_no_inline_code_and_no_other_host(server):
+  with urllib.request.urlopen(server.url) as answer:
+    html = answer.read().decode()
+  assert not re.search(r'style=|\son\w+=|https?://|<script>|<style', html)
+  for file in fake_chat.WEB.glob('*.js'):
+    assert not re.search(
+      r'innerHTML|outerHTML|insertAdjacentHTML|eval\(|https?://(?!www\.w3)', file.read_text()
+    )
+
+
+def test_the_fake_server_counts_a_vote_once():
+  world = fake_chat.fake_world.World()
+  user = world.user('u')
+  body = {'model': 'rft', 'messages': [{'role': 'user', 'content': 'x'}]}
+  _, answer, *_ = world.ask(user, body)
+  vote = {
+    'id': '1',
+    'kind': 'binary',
+    'value': {'label': True},
+    'target': {'message_id': answer['id']},
+  }
+  assert [world.vote(user, vote)[0] for _ in range(3)] == [201, 200, 200]
+  assert world.vote(user, {**vote, 'value': {'label': False}})[0] == 422
+  assert json.dumps(world.receipt(user.events['1']))

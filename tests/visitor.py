@@ -1,0 +1,91 @@
+"""Visitors of the page: a browser, the fake server, and what a person does there, as fixtures."""
+
+import re
+import shutil
+
+import fake_chat
+import pytest
+
+playwright = pytest.importorskip('playwright.sync_api', reason='needs `pip install playwright`')
+expect = playwright.expect
+CHROMIUM = shutil.which('chromium')
+needed = pytest.mark.skipif(CHROMIUM is None, reason='needs `apt-get install chromium`')
+LEARNED = re.compile(r'Learned, version \d+, \d+\.\d s')
+
+
+@pytest.fixture(scope='module')
+def server():
+  with fake_chat.Server() as server:
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def browser():
+  with playwright.sync_playwright() as driver:
+    browser = driver.chromium.launch(executable_path=CHROMIUM)
+    yield browser
+    browser.close()
+
+
+class Visitor:
+  """A browser context of its own: a new user. `errors` is what the console complained about."""
+
+  def __init__(self, browser, server, **options):
+    self.context = browser.new_context(**{'viewport': {'width': 1180, 'height': 760}, **options})
+    self.context.set_default_timeout(4000)
+    self.url, self.errors = server.url, []
+    self.page = self.new_page()
+
+  def new_page(self):
+    page = self.context.new_page()
+    page.on('pageerror', lambda error: self.errors.append(str(error)))
+    page.on('console', lambda line: line.type == 'error' and self.errors.append(line.text))
+    page.on('dialog', lambda dialog: self.errors.append(f'dialog: {dialog.message}'))
+    page.goto(self.url)
+    expect(page.locator('body[data-ready]')).to_be_attached()
+    return page
+
+  def __getitem__(self, testid):
+    return self.page.get_by_test_id(testid)
+
+  def script(self, **what):
+    self.context.request.post(f'{self.url}/fake', data=what)
+
+  def server_saw(self):
+    return self.context.request.get(f'{self.url}/fake').json()
+
+  def ask(self, text):
+    """Sends, and waits until the answer is complete; returns the article."""
+    before = self['answer'].count()
+    self['prompt'].fill(text)
+    self['prompt'].press('Enter')
+    expect(self['answer']).to_have_count(before + 1)
+    answer = self['answer'].last
+    expect(answer).to_have_attribute('data-state', 'done')
+    return answer
+
+  def correct(self, answer, text):
+    answer.get_by_test_id('edit').click()
+    answer.get_by_test_id('edit-text').fill(text)
+    answer.get_by_test_id('edit-save').click()
+
+
+@pytest.fixture
+def visit(browser, server):
+  """Makes visitors; in the end none of their consoles may hold an error that is not expected."""
+  visitors = []
+
+  def make(**options):
+    visitors.append(Visitor(browser, server, **options))
+    return visitors[-1]
+
+  yield make
+  errors = [error for visitor in visitors for error in visitor.errors]
+  for visitor in visitors:
+    visitor.context.close()
+  assert not errors
+
+
+def learned(where):
+  expect(where.get_by_test_id('receipt').last).to_contain_text(LEARNED)
