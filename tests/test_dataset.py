@@ -94,6 +94,26 @@ def test_a_file_that_was_changed_is_read_anew_and_names_may_hold_brackets():
       assert made.example('train', 0).prompt == f'{i}\u2028'
 
 
+def test_a_hub_id_is_loaded_by_its_subset_and_splits(monkeypatch):
+  asked = []
+
+  def load(*names, **options):
+    asked.append((*names, options))
+    return datasets.Dataset.from_list(ROWS[:3])
+
+  monkeypatch.setattr(datasets, 'load_dataset', load)
+  made = task('some/set', subset='main', split='train[:9]', test='test', **QA)
+  assert made.example('test', 2).place == 'some/set[test], row 3'
+  wanted = [('some/set', 'main', dict(split=s, streaming=False)) for s in ('train[:9]', 'test')]
+  assert asked == wanted
+
+
+def test_a_hub_id_that_cannot_be_had_is_a_config_error(monkeypatch):
+  monkeypatch.setattr(datasets.config, 'HF_HUB_OFFLINE', True)
+  with pytest.raises(ConfigError, match=r"data set 'no/such' .* cannot be loaded"):
+    task('no/such')
+
+
 def test_numbers_like_texts_of_a_csv_stay_texts():
   write('a.csv', [dict(q='007', a='NA')])
   found = task('a.csv', test='a.csv', prompt='q', response='a').example('train', 0)

@@ -83,6 +83,7 @@ class Walk:
   def __init__(self, start: Callable[[], Iterator[Example]], buffer: int, seed: int | None):
     self.start, self.buffer, self.seed = start, buffer, seed
     self.size: int | None = None
+    self.order: tuple[tuple[int, int], np.ndarray] | None = None
     self.open: dict[int, Iterator[Example]] = {}
     self.blocks: collections.OrderedDict[int, list[Example]] = collections.OrderedDict()
 
@@ -95,9 +96,12 @@ class Walk:
       if not self.size:
         raise ConfigError('the data set holds no examples of this split')
       return self.example(number)  # the end was met, and with it the number of examples
-    if self.seed is not None:
-      place = int(np.random.default_rng((self.seed, epoch, index)).permutation(len(block))[place])
-    return block[place]
+    return block[place if self.seed is None else self._shuffled((epoch, index), len(block))[place]]
+
+  def _shuffled(self, key: tuple[int, int], size: int) -> np.ndarray:
+    if self.order is None or self.order[0] != key:
+      self.order = key, np.random.default_rng((self.seed or 0, *key)).permutation(size)
+    return self.order[1]
 
   def _block(self, index: int) -> list[Example]:
     if index not in self.blocks:

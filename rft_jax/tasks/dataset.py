@@ -11,7 +11,7 @@ from rft_jax.data.columns import Columns
 from rft_jax.data.matching import READERS, agrees, imported, shown
 from rft_jax.data.reading import Reader, Table, Walk, tables
 from rft_jax.data.sources import BadRow, Source, is_local, open_sources
-from rft_jax.data.splits import SPLITS, split_of
+from rft_jax.data.splits import split_of
 from rft_jax.data.text import encode_example, encode_prompt
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Task
@@ -53,10 +53,11 @@ def make(
   a prompt that is a text goes through the tokenizer's chat template. system: a system prompt for
   conversations without one.
 
-  reward: gsm8k (the last number), exact (the text), choice (a letter), or 'package.module.function'
-  of (completion, example) -> float. bad: 'error', or 'skip' to leave bad rows out and count them
-  (metric data/skipped). max_prompt, max_new: tokens from which on a row is bad; 0 = no limit but
-  the stage's, which is an error. size: only the first so many training rows.
+  reward: gsm8k (the final number), exact (the text), choice (a letter), or a function of
+  (completion, example) -> float by its name, 'package.module.function'. bad: 'error', or 'skip' to
+  leave bad rows out and count them (metric data/skipped). max_prompt, max_new: a row with more
+  tokens of prompt or response is bad; 0 = no limit but the stage's, which is an error. size: only
+  the first so many training rows.
 
   streaming: rows are read as they are needed, and shuffled by `seed` within blocks of `buffer`;
   resuming reads the rows before the position once more. Otherwise each row is looked at when the
@@ -79,7 +80,7 @@ def make(
   def convert(row):
     return checked(tokenizer, columns, columns.example(row), read, max_prompt, max_new)
 
-  train, held_out = (Reader(convert, bad == 'skip') for _ in SPLITS)
+  train, held_out = (Reader(convert, bad == 'skip') for _ in range(2))
   sources = open_sources(source, subset, split, streaming)
   others = open_test(source, subset, test, streaming) if test else sources
   if streaming:
@@ -92,7 +93,7 @@ def make(
   else:
     found = tables(sources, train, (lambda e: 'train') if test else side)
     if test:
-      found['test'] = tables(others, held_out, lambda e: 'test')['test']
+      found['test'] = tables(others, train, lambda e: 'test')['test']
     check_found(source, found, train)
     lengths = {name: len(table.kept) for name, table in found.items()}
     lengths['train'] = min(lengths['train'], size or lengths['train'])
