@@ -32,13 +32,6 @@ SHOWN = {
 BEGINNING: dict[str, Any] = dict(stage=0, step=0, total=0, stopped=False, before={}, facts={})
 SPEED = 'throughput/completion_tokens_per_s'
 CURVE = 'reward/mean', 'task/thinking', 'loss/nll', 'eval/accuracy', 'eval/preference_accuracy'
-  'reward/mean',
-  'task/thinking',
-  'loss/nll',
-  'eval/accuracy',
-  'eval/preference_accuracy',
-  'eval/loss',
-)
 
 
 class NonFinite(UserError):
