@@ -66,7 +66,8 @@ def make_learn(
     if microbatches == 1:
       grads, metrics = gradient(state, batch, rng)
     else:
-      parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
+      parts = tuple(_dealt(part, microbatches) for part in _parts(batch))
+      parts = parts if isinstance(batch, tuple) else parts[0]
       inputs = parts, jax.random.split(rng, microbatches)
       shapes = jax.eval_shape(gradient, state, *jax.tree.map(lambda x: x[0], inputs))
       (grads, metrics), _ = jax.lax.scan(
@@ -102,6 +103,18 @@ def make_learn(
 
 def _parts(tree) -> tuple:
   return tree if isinstance(tree, tuple) else (tree,)
+
+
+def _dealt(part: Batch, hands: int) -> Batch:
+  """[N,...] -> [hands, N/hands, ...], groups dealt in turn: where rows are spread over devices,
+  each hand has as many of each device."""
+  group = part.experience.group
+
+  def deal(x):
+    cut = x.reshape(-1, hands, group, *x.shape[1:])
+    return jnp.swapaxes(cut, 0, 1).reshape(hands, -1, *x.shape[1:])
+
+  return jax.tree.map(deal, part)
 
 
 def _shuffle(batch, rng, epochs, minibatches, total):

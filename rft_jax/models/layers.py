@@ -138,16 +138,17 @@ def heads(c: ModelConfig, weights: dict, qkv: Array, view: View) -> tuple[Array,
 
 
 def read_layer(c: ModelConfig, weights: dict, x: Array, spans: list[Span], kind, use: Use | None):
-  """Flat tokens [M,D], laid out as the spans one after the other, the later seeing the earlier as
-  their prompt -> [M,D] and the last span's KV if it is alone."""
+  """Flat tokens [M,D], prompt by prompt, of each the spans one after the other, the later seeing
+  the earlier as their prompt -> [M,D] and the last span's KV if it is alone."""
   qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
+  qkv = qkv.reshape(len(spans[0].positions), -1, *qkv.shape[1:])
   start, attended, past = 0, [], None
   for span in spans:
     shape, view = span.positions.shape, span.view(kind)
-    rows = qkv[start : start + shape[0] * shape[1] * shape[2]]
-    q, own = heads(c, weights, rows.reshape(*shape, *rows.shape[1:]), view)
+    rows = qkv[:, start : start + shape[1] * shape[2]]
+    q, own = heads(c, weights, rows.reshape(*shape, *rows.shape[2:]), view)
     attended.append(attend(c, q, own, past, span, view))
-    start, past = start + len(rows), KV(own.k[:, :, 0], own.v[:, :, 0])
+    start, past = start + rows.shape[1], KV(own.k[:, :, 0], own.v[:, :, 0])
   return _rest(c, weights, x, attended, use), past if len(spans) == 1 else None
 
 
@@ -167,10 +168,11 @@ def decode_layer(c, weights: dict, x, past: KV, span: Span, kind, cache: KV, ind
 def _rest(c: ModelConfig, weights: dict, x: Array, attended: list[Array], use) -> Array:
   """The rest of the layer: attended, a list of [B,K,G,R,T,C], joins x [M,D]; then the MLP."""
   flat = [
-    jnp.transpose(a, (0, 2, 4, 1, 3, 5)).reshape(-1, a.shape[1] * a.shape[3] * a.shape[5])
+    jnp.transpose(a, (0, 2, 4, 1, 3, 5)).reshape(len(a), -1, a.shape[1] * a.shape[3] * a.shape[5])
     for a in attended
   ]
-  y = linear(c, weights, 'attention_out', jnp.concatenate(flat), use)
+  joined = jnp.concatenate(flat, 1)
+  y = linear(c, weights, 'attention_out', joined.reshape(-1, joined.shape[-1]), use)
   x = x + (norm(c, weights, 'attention_post_norm', y) if c.family.sandwich else y)
   h = norm(c, weights, 'mlp_norm', x)
   y = experts(c, weights, h) if c.family.experts else _mlp(c, weights, h, use)

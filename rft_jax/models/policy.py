@@ -172,11 +172,12 @@ def _in_chunks(function, wanted: Array, limit: int, *inputs):
     x = jnp.pad(x, ((0, 0), (0, -t % width), *[(0, 0)] * (x.ndim - 2)))
     return jnp.moveaxis(x.reshape(n, -1, width, *x.shape[2:]), 1, 0)
 
+  @jax.checkpoint  # around the cond, not within: its branches would keep a copy of the head each
   def one(inputs):
     wanted, *inputs = inputs
     shapes = jax.eval_shape(flat, *inputs)
     nothing = lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.cond(wanted.any(), jax.checkpoint(flat), nothing, *inputs)
+    return jax.lax.cond(wanted.any(), flat, nothing, *inputs)
 
   out = jax.lax.map(one, [cut(x) for x in (wanted, *inputs)])
   return jax.tree.map(

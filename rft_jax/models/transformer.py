@@ -85,17 +85,16 @@ class Decoder(nn.Module):
       return jnp.pad(x.reshape(n, -1, x.shape[-1])[:, :-1], ((0, 0), (1, 0), (0, 0)))
     shared, shared_valid = tokens[::group, :prefix], valid[::group, :prefix]
     x, _ = self._run(
-      jnp.concatenate([shared.reshape(-1), rest.reshape(-1)]),
+      jnp.concatenate([shared, rest.reshape(b, -1)], 1).reshape(-1),
       [
         read_span(self.config, shared_valid[:, None]),
         read_span(self.config, rest_valid, shared_valid),
       ],
       use,
     )
-    first = x[: b * prefix].reshape(b, prefix, -1)[:, -1:]
-    return jnp.concatenate(
-      [jnp.repeat(first, group, 0), x[b * prefix :].reshape(n, -1, x.shape[-1])[:, :-1]], 1
-    )
+    x = x.reshape(b, -1, x.shape[-1])
+    first = jnp.repeat(x[:, prefix - 1 : prefix], group, 0)
+    return jnp.concatenate([first, x[:, prefix:].reshape(n, -1, x.shape[-1])[:, :-1]], 1)
 
   def prefill(
     self, tokens: Array, valid: Array, use: Array | None = None
@@ -170,25 +169,24 @@ class Decoder(nn.Module):
     return x
 
   def _use(self, use, spans):
-    """Of each prompt -> of each token, in the order of the spans."""
+    """Of each prompt -> of each of its tokens."""
     if 'adapters' not in self.layers:
       return None
     lora = self.config.lora
     assert lora is not None
     if use is None:
       use = jnp.broadcast_to(jnp.arange(lora.adapters) == 0, (1, lora.adapters)).astype(jnp.float32)
-    whole = [
-      jnp.broadcast_to(use[:, None], (s.positions.shape[0], s.positions[0].size, lora.adapters))
-      for s in spans
-    ]
+    of_prompt = sum(span.positions[0].size for span in spans)
+    use = jnp.broadcast_to(use[:, None], (len(spans[0].positions), of_prompt, lora.adapters))
     rng = self.make_rng('dropout') if self.has_rng('dropout') else None
-    return Use(jnp.concatenate([x.reshape(-1, lora.adapters) for x in whole]), rng)
+    return Use(use.reshape(-1, lora.adapters), rng)
 
   def _run(self, tokens, spans, use):
-    """Flat tokens [M], laid out as the spans one after the other -> [M,D] and the last span's KV if
-    it is alone."""
+    """Flat tokens [M], prompt by prompt, of each the spans one after the other -> [M,D] and the
+    last span's KV if it is alone. So an axis of prompts can be spread over devices."""
     c, taken = self.config, self._use(use, spans)
-    positions = jnp.concatenate([span.positions.reshape(-1) for span in spans])
+    rows = [span.positions.reshape(len(span.positions), -1) for span in spans]
+    positions = jnp.concatenate(rows, 1).reshape(-1)
 
     def body(x, inputs):
       weights, kind, number = inputs
