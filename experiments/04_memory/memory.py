@@ -127,7 +127,8 @@ def update(size='0.5B', shared=True, micro=8, lora=None, **options):
   learn = make_learn(objective, tx, microbatches=micro)
   group, prefix = (8, P) if shared else (8, 0)
   e = on(rows(mesh), experience(256, P + C, group, prefix))
-  return jax.jit(learn, donate_argnums=0).lower(state, e, key(mesh)).compile()
+  with jax.set_mesh(mesh.mesh):
+    return jax.jit(learn, donate_argnums=0).lower(state, e, key(mesh)).compile()
 
 
 def step(size='0.5B', micro=8, lora=None, **options):
@@ -145,7 +146,8 @@ def step(size='0.5B', micro=8, lora=None, **options):
   whole = lambda path, shape: mesh.sharding('', shape)
   options = on(whole, jax.eval_shape(lambda: sampling([1])))
   args = state, on(rows(mesh), prompts), options, key(mesh)
-  return jax.jit(make_rl_step(collect, learn), donate_argnums=0).lower(*args).compile()
+  with jax.set_mesh(mesh.mesh):
+    return jax.jit(make_rl_step(collect, learn), donate_argnums=0).lower(*args).compile()
 
 
 def parts(size, lora, **options):

@@ -103,17 +103,15 @@ class Mesh:
     self.shards = shape[0] * fsdp
 
   def compile(self, function, kinds, donate=False):
-    if not donate:
-      return jax.jit(function)
-    compiled = {}
+    compiled = {} if donate else {0: jax.jit(function)}
 
     def call(state, *rest):
-      if (
-        not compiled
-      ):  # The new state must lie where the old one did, or the next call compiles again.
-        where = jax.tree.map(lambda x: x.sharding, state)
-        compiled[0] = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
-      return compiled[0](state, *rest)
+      with jax.set_mesh(self.mesh):
+        if not compiled:
+          # The new state must lie where the old one did, or the next call compiles again.
+          where = jax.tree.map(lambda x: x.sharding, state)
+          compiled[0] = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
+        return compiled[0](state, *rest)
 
     return call
 

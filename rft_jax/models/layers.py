@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from rft_jax.models.attention import KV, Span, View, attend, rotate
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.shapes import parts
+from rft_jax.models.spread import spread
 from rft_jax.types import Array
 
 INPUTS = {'attention_out': 3}
@@ -72,7 +73,9 @@ ACTIVATE = dict(
 def linear(c: ModelConfig, weights: dict, name: str, x: Array, use: Use | None) -> Array:
   """x [M,D] through the matrix `name`, with its bias and its adapters -> [M, *output axes]."""
   w = weights[name]
-  y = dense(x, w.astype(x.dtype).reshape(x.shape[1], -1))
+  narrow = name in ('attention_out', 'down')
+  x = spread(x, 1 if narrow else 0)
+  y = spread(dense(x, w.astype(x.dtype).reshape(x.shape[1], -1)), 0 if narrow else 1)
   if f'{name}_bias' in weights:
     y = y + weights[f'{name}_bias'].astype(x.dtype).reshape(-1)
   outputs = w.shape[INPUTS.get(name, 1) :]

@@ -16,6 +16,7 @@ from rft_jax.models.attention import KV, decode_span, read_span
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.layers import Use, decode_layer, norm, read_layer
 from rft_jax.models.shapes import layer_shapes
+from rft_jax.models.spread import spread
 from rft_jax.types import Array
 
 UNROLL = 8
@@ -156,12 +157,13 @@ class Decoder(nn.Module):
   def logits(self, states: Array) -> Array:
     """[..., D] -> f32[..., V]."""
     head, cap = self.head.astype(states.dtype), self.config.final_logit_softcapping
-    z = jnp.einsum('...d,vd->...v', states, head, preferred_element_type=jnp.float32)
+    z = jnp.einsum('...d,vd->...v', spread(states), head, preferred_element_type=jnp.float32)
+    z = spread(z, z.ndim - 1)
     return cap * jnp.tanh(z / cap) if cap else z
 
   def _embedded(self, tokens, positions):
     c = self.config
-    x = self.embed[tokens].astype(c.dtype)
+    x = spread(self.embed[tokens].astype(c.dtype))
     if c.family.scaled_embedding:
       x = x * jnp.asarray(c.hidden_size**0.5, c.dtype)
     if c.family.positions == 'learned':
