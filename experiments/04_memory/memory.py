@@ -9,6 +9,7 @@ others.
 import csv
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -205,7 +206,10 @@ def main():
     try:
       figures = memory(ROWS[name]())
     except jax.errors.JaxRuntimeError as error:
-      figures = dict(arguments_gib='', temporaries_gib=str(error).split('\n')[0][:120])
+      if 'RESOURCE_EXHAUSTED' not in str(error):
+        raise
+      needed = re.search(r'HLO temporaries \(([\d.]+)G\)', str(error))
+      figures = dict(arguments_gib='', temporaries_gib=f'{needed and needed[1]} (does not fit)')
     chips = 'v5p, 1 chip' if name.startswith('log-probs') else f'{TOPOLOGY}, fsdp=8'
     seconds = round(time.time() - began, 1)
     found[name] = dict(program=name, chips=chips, **figures, compile_s=seconds)
