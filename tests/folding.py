@@ -1,7 +1,7 @@
 """A learner whose weights are a hash of everything that they have seen, in order; also a program.
 
-`python folding.py FOLDER EVENTS` gives that many votes and learns from them three at a time; run again after
-a kill, it goes on. It prints `ack ID` for each durable vote.
+`python folding.py FOLDER EVENTS` gives that many votes and learns from them three at a time;
+run again after a kill, it goes on. It prints `ack ID` for each durable vote.
 """
 
 import dataclasses

@@ -57,13 +57,7 @@ def chat(
 def payload(message_id: str, kind: str = 'binary', value: dict | None = None, **more) -> dict:
   """A valid feedback as a client sends it, thumbs up by default."""
   value = {'label': True} if value is None else value
-  return {
-    'id': uuid7(),
-    'target': {'message_id': message_id},
-    'kind': kind,
-    'value': value,
-    **more,
-  }
+  return {'id': uuid7(), 'target': {'message_id': message_id}, 'kind': kind, 'value': value, **more}
 
 
 def feedback(message_id: str, kind: str = 'binary', value: dict | None = None, **more) -> Feedback:

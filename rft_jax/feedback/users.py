@@ -11,21 +11,22 @@ from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import ApiKey, User, of_user
 
 ERASE = (
-  'UPDATE user SET deleted_us = :now, display = "", share_global = 0 WHERE id = :user',
+  "UPDATE user SET deleted_us = :now, display = '', share_global = 0 WHERE id = :user",
   'UPDATE api_key SET revoked_us = :now WHERE user_id = :user AND revoked_us IS NULL',
-  'UPDATE conversation SET deleted_us = :now, title = "", system_prompt = "" WHERE user_id = :user',
-  'DELETE FROM generation WHERE message_id IN (SELECT m.id FROM message m JOIN conversation c '
-  'ON c.id = m.conversation_id WHERE c.user_id = :user)',
-  'UPDATE message SET content = "" WHERE conversation_id IN '
-  '(SELECT id FROM conversation WHERE user_id = :user)',
-  'UPDATE feedback_event SET value_json = "{}", comment = "", tags_json = "[]" '
-  'WHERE user_id = :user',
-  'UPDATE event_gate SET state = "rejected", reasons_json = \'["erased: the user is gone"]\' '
-  'WHERE event_seq IN (SELECT seq FROM feedback_event WHERE user_id = :user)',
+  """UPDATE conversation SET deleted_us = :now, title = '', system_prompt = ''
+    WHERE user_id = :user""",
+  """DELETE FROM generation WHERE message_id IN (SELECT m.id FROM message m
+    JOIN conversation c ON c.id = m.conversation_id WHERE c.user_id = :user)""",
+  """UPDATE message SET content = '' WHERE conversation_id IN
+    (SELECT id FROM conversation WHERE user_id = :user)""",
+  """UPDATE feedback_event SET value_json = '{}', comment = '', tags_json = '[]'
+    WHERE user_id = :user""",
+  """UPDATE event_gate SET state = 'rejected', reasons_json = '["erased: the user is gone"]'
+    WHERE event_seq IN (SELECT seq FROM feedback_event WHERE user_id = :user)""",
   'DELETE FROM pending_target WHERE user_id = :user',
-  'UPDATE train_batch SET status = "abandoned", done_us = :now, reason = "erased" '
-  'WHERE status = "claimed" AND id IN (SELECT batch_id FROM train_item JOIN feedback_event '
-  'ON seq = event_seq WHERE user_id = :user)',
+  """UPDATE train_batch SET status = 'abandoned', done_us = :now, reason = 'erased'
+    WHERE status = 'claimed' AND id IN (SELECT batch_id FROM train_item
+      JOIN feedback_event ON seq = event_seq WHERE user_id = :user)""",
 )
 
 
@@ -109,7 +110,7 @@ class Users:
     def erase(connection: sqlite3.Connection):
       values: dict[str, Any] = {'now': self.clock(), 'user': user_id}
       for statement in ERASE:
-        connection.execute(statement.replace('"', "'"), values)
+        connection.execute(statement, values)
       query = 'UPDATE scope_state SET live_version = 0, frozen = 1 WHERE scope = ?'
       connection.execute(query, (of_user(user_id),))
       rows.audit(connection, actor, 'erase', self.clock(), user_id=user_id)
