@@ -9,6 +9,8 @@ with open('rft_jax/__init__.py') as file:
 with open('README.md') as file:
   readme = file.read()
 
+serve = ['fastapi>=0.120', 'prometheus-client>=0.22', 'uvicorn>=0.35']
+
 setup(
   name='rft_jax',
   version=version,
@@ -17,6 +19,7 @@ setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=find_packages(include=['rft_jax', 'rft_jax.*']),
+  package_data={'rft_jax.serve': ['web/*']},
   python_requires='>=3.11',
   install_requires=[
     'absl-py',
@@ -33,9 +36,11 @@ setup(
     'tokenizers>=0.22',
     'tqdm',
     'transformers>=5',
+    *serve,
   ],
   extras_require={
-    'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright'],
+    'test': ['pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright', 'httpx>=0.28', 'openai>=2'],
+    'serve': serve,
     'tpu': ['jax[tpu]>=0.10,<0.13'],
     'gpu': ['jax[cuda13]>=0.10,<0.13'],
   },

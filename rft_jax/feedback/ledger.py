@@ -68,6 +68,10 @@ class Ledger:
       GROUP BY g.scope ORDER BY min(e.durable_us)"""
     return [Pending(*row) for row in self.db.read(query)]
 
+  def is_training(self) -> bool:
+    """Whether a batch is claimed, of any scope."""
+    return bool(self.db.read("SELECT 1 FROM train_batch WHERE status = 'claimed' LIMIT 1"))
+
   def claim(
     self, scope: str, limit: int = 8, replay: int = 0, config_sha: str = ''
   ) -> Future[Batch | None]:

@@ -17,6 +17,14 @@ WHERE e.kind = 'binary' GROUP BY version, arm ORDER BY t_us
 """
 
 
+LATENCY = """
+SELECT v.first_served_us AS t_us, (v.first_served_us - e.recv_us) / 1000.0 AS ms, a.scope
+FROM applied a JOIN feedback_event e ON e.seq = a.event_seq
+JOIN model_version v ON v.scope = a.scope AND v.version = a.version
+WHERE v.first_served_us IS NOT NULL ORDER BY a.event_seq DESC LIMIT ?
+"""
+
+
 class Sample(NamedTuple):
   t_us: int
   value: float
@@ -49,6 +57,11 @@ class Samples:
   def satisfaction(self) -> list[dict[str, Any]]:
     """Thumbs up out of n by global version and arm (base: no adapters)."""
     return [dict(row) for row in self.db.read(SATISFACTION)]
+
+  def latency(self, limit: int = 2000) -> list[dict[str, Any]]:
+    """Milliseconds from a feedback to the first answer with it, oldest first, with the scope."""
+    found = self.db.read(LATENCY, limit)
+    return sorted((dict(row) for row in found), key=lambda row: row['t_us'])
 
   def audit(self, limit: int = 200) -> list[dict[str, Any]]:
     """The last actions, newest first."""

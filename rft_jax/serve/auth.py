@@ -60,8 +60,10 @@ def load_secret(path: Path) -> bytes:
 
 
 class Auth:
-  """`identify` tells who sent a request. Until a first key exists, whoever is on this machine may do
-  everything; after that, a key says what its holder may do, and a cookie allows to chat and judge.
+  """`identify` tells who sent a request.
+
+  Until a first key exists, whoever is on this machine may do everything; after that, a key says
+  what its holder may do, and a cookie allows to chat and to give feedback.
   """
 
   def __init__(self, store: Store, secret: bytes):
@@ -126,7 +128,7 @@ class Auth:
 
   def by_token(self, token: str, message_id: str) -> User:
     """Whose name a token speaks in. Raises ApiError 403."""
-    user_id, end, mac = (token.split('.') + ['', ''])[:3]
+    user_id, end, mac = [*token.split('.'), '', ''][:3]
     if not same(mac, self.mac('feedback', message_id, user_id, end)):
       raise ApiError(403, 'the feedback token is not for this answer', 'feedback_token')
     if int(end) < time.time():
