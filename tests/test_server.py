@@ -212,17 +212,17 @@ def test_mine_shows_what_was_said_newest_first(served):
 
 
 def start_stream(served):
-  """A stream that is halfway; (response, message id)."""
+  """A stream that is halfway; (response, the lines to come, message id)."""
   served.engine.pause()
   body = {'model': 'rft', 'stream': True, 'messages': [{'role': 'user', 'content': 'hi'}]}
   request = served.client.build_request('POST', '/v1/chat/completions', json=body)
   response = served.client.send(request, stream=True)
-  first = next(line for line in response.iter_lines() if line.startswith('data'))
-  return response, json.loads(first[6:])['rft']['message_id']
+  lines = response.iter_lines()
+  return response, lines, json.loads(next(lines)[6:])['rft']['message_id']
 
 
 def test_a_client_that_leaves_frees_its_slot_and_its_answer_is_kept_as_broken_off(served):
-  response, message_id = start_stream(served)
+  response, _, message_id = start_stream(served)
   assert served.engine.slots_busy == 1
   response.close()
   until(lambda: served.engine.slots_busy == 0, 1)
@@ -242,12 +242,12 @@ def test_leaving_before_the_answer_is_whole_frees_the_slot(served):
 
 
 def test_feedback_before_the_end_of_its_stream_waits_for_it(served):
-  response, message_id = start_stream(served)
+  _, lines, message_id = start_stream(served)
   early = vote(served.browser(), message_id)
   assert early.status_code == 201 and early.json()['seq'] is None
   served.engine.resume()
-  until(lambda: served.store.events.receipt(early.json()['id']).seq == 1)
-  response.close()
+  assert 'data: [DONE]' in list(lines)
+  assert served.store.events.receipt(early.json()['id']).seq == 1
 
 
 def test_a_silent_stream_is_pinged(served):
