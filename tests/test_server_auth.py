@@ -62,14 +62,8 @@ def test_a_key_opens_only_its_scopes(served):
 def test_a_wrong_or_revoked_key_is_refused(served):
   client, key = keyed(served, 'chat')
   name, _, secret = key.partition('.')
-  for wrong in (
-    f'{name}.',
-    f'{name}.{secret[:-1]}x',
-    f'{name}x.{secret}',
-    'rft-sk-',
-    'sk-x',
-    key[:-1],
-  ):
+  wrongs = (f'{name}.', f'{name}.{secret[:-1]}!', f'{name}x.{secret}', 'rft-sk-', 'sk-x', key[:-1])
+  for wrong in wrongs:
     assert served.browser(Authorization=f'Bearer {wrong}').get('/v1/me').status_code == 401
   assert client.get('/v1/me').status_code == 200
   served.store.users.revoke_key(name.removeprefix('rft-sk-'), 'me').result(5)
@@ -102,8 +96,8 @@ def test_a_forged_cookie_is_nobody(served):
   one, two = visitor(served), visitor(served)
   user, mac = one.cookies['rft_user'].split('.')
   other = two.cookies['rft_user'].split('.')[0]
-  for forged in (f'{other}.{mac}', user, f'{user}.', f'{user}.{mac[:-1]}é', "x' OR 1"):
-    client = served.browser(Cookie=f'rft_user={forged}'.encode().decode('latin-1'))
+  for forged in (f'{other}.{mac}', user, f'{user}.', f'{user}.{mac[:-1]}%C3%A9', "x' OR 1"):
+    client = served.browser(Cookie=f'rft_user={forged}')
     assert client.get('/v1/me').status_code == 401
 
 
@@ -112,11 +106,12 @@ def test_pages_of_other_sites_are_refused(served):
   message_id = ask(client).json()['rft']['message_id']
   body = {'id': uuid7(), 'target': {'message_id': message_id}, 'kind': 'binary'}
   body['value'] = {'label': True}
-  for headers in (
+  foreign = (
     {'Origin': 'https://evil.example'},
     {'Origin': 'null'},
     {'Sec-Fetch-Site': 'cross-site'},
-  ):
+  )
+  for headers in foreign:
     response = client.post('/v1/feedback', json=body, headers=headers)
     assert response.status_code == 403 and response.json()['error']['code'] == 'foreign_origin'
   assert client.post('/v1/feedback', json=body, headers={'Origin': served.url}).status_code == 201
@@ -150,9 +145,8 @@ def test_a_token_speaks_for_one_answer_of_one_user(served, monkeypatch):
   nobody = served.browser()
   assert vote(nobody, one['message_id']).status_code == 401
   given = vote(nobody, one['message_id'], feedback_token=token)
-  assert given.status_code == 201 and given.json()['scope'].endswith(
-    mine.get('/v1/me').json()['user_id']
-  )
+  assert given.status_code == 201
+  assert given.json()['scope'] == f'u:{mine.get("/v1/me").json()["user_id"]}'
   assert vote(nobody, two['message_id'], feedback_token=token).status_code == 403
   assert vote(theirs, one['message_id'], feedback_token=token).status_code == 403
   user, end, mac = token.split('.')
@@ -217,11 +211,10 @@ def test_a_bucket_fills_evenly():
         limits.take('feedback', 'me')
       except auth.ApiError as error:
         return count, error.retry_after
-    return None
 
   assert given(0) == (30, 2)
   assert given(3) == (1, 1)
-  assert given(1000) == (9, 2160 - 1000 % 2160 + 0) or given(1000)[0] == 0
+  assert given(1000)[0] == 9, 'the day has its own bucket'
   limits.take('feedback', 'you')
 
 

@@ -59,9 +59,8 @@ BODIES = [
 @pytest.mark.parametrize('path', ['/v1/feedback', '/v1/chat/completions', '/admin/freeze'])
 @pytest.mark.parametrize('body, status', BODIES, ids=lambda v: str(v)[:24])
 def test_a_body_must_be_one_plain_object(served, path, body, status):
-  check(
-    served.client.post(path, content=body, headers={'Content-Type': 'application/json'}), status
-  )
+  headers = {'Content-Type': 'application/json'}
+  check(served.client.post(path, content=body, headers=headers), status)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ FROM message m JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN generation g ON g.message_id = m.id WHERE m.id = ?
 """
 VOTES = """
-SELECT e.*, g.state FROM feedback_event e JOIN event_gate g ON g.event_seq = e.seq
+SELECT e.*, g.state FROM feedback_event e CROSS JOIN event_gate g ON g.event_seq = e.seq
 WHERE e.intent = ? AND g.scope = 'global' AND g.state IN ('held', 'ok')
   AND e.seq NOT IN (SELECT event_seq FROM replaced)
 """

@@ -29,7 +29,7 @@ CREATE TABLE message (
   parent_id TEXT REFERENCES message, role TEXT NOT NULL, content TEXT NOT NULL,
   branch_idx INTEGER NOT NULL, created_us INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX message_by_conversation ON message (conversation_id);
+CREATE INDEX message_by_conversation ON message (conversation_id, parent_id);
 CREATE INDEX message_by_parent ON message (parent_id);
 CREATE TABLE generation (
   message_id TEXT PRIMARY KEY REFERENCES message, request_id TEXT NOT NULL,
