@@ -127,6 +127,13 @@ def test_rejected_events_are_quarantined_and_the_innocent_wait_again(store, user
   assert seqs(store.ledger.claim(scope).result(LATER)) == [1, 3]
 
 
+def test_a_deleted_conversation_does_not_teach(store, user):
+  vote = give(store, user)
+  conversation = store.chats.message(vote.message_id).conversation_id
+  store.chats.delete(conversation).result(LATER)
+  assert not store.ledger.pending() and store.ledger.claim(of_user(user)).result(LATER) is None
+
+
 def test_what_was_taken_back_after_application_leaves_replay(tmp_path, store, user):
   votes, scope = [give(store, user) for _ in range(2)], of_user(user)
   learn(store, tmp_path, scope)

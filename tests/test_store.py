@@ -112,9 +112,10 @@ def test_damage_is_found_after_an_unclean_end(tmp_path, store, user):
   store.close()
   path = tmp_path / 'store.db'
   data = bytearray(path.read_bytes())
-  for start in range(8 * 4096, len(data), 4096):
+  for start in range(len(data) - 10 * 4096, len(data), 4096):
     data[start : start + 64] = b'\xff' * 64
   path.write_bytes(data)
+  Store(path).close()  # After a clean end nobody looks.
   (tmp_path / 'store.db.lock').write_text('123')
   with pytest.raises(UserError, match='restore it from a copy'):
     Store(path)
@@ -130,6 +131,19 @@ def test_a_failing_write_undoes_only_itself(store, user):
   assert [f.result(LATER).seq for f in (*good, last)] == [1, 2, 3, 4]
   with pytest.raises(Invalid):
     bad.result(LATER)
+
+
+def test_half_a_write_is_never_kept(store, user):
+  def half(connection):
+    connection.execute("UPDATE user SET display = 'changed'")
+    raise KeyError
+
+  hold = store.db.write('slow', lambda c: c.execute(SLOW).fetchall())
+  broken, whole = store.db.write('half', half), store.users.create('Bob')
+  hold.result(LATER)
+  with pytest.raises(KeyError):
+    broken.result(LATER)
+  assert [u.display for u in store.users.all()] == ['Ada', whole.result(LATER).display]
 
 
 SLOW = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
