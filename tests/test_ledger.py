@@ -335,10 +335,7 @@ def test_any_course_of_things_keeps_ledger_and_weights_together(seed, tmp_path):
           folding.learn(store, tmp_path, batch)
       case 'rollback':
         versions = [0, *(batch.version for batch in store.versions.history(scope))]
-        options = {
-          'events': noise.choice(['pending', 'quarantined']),
-          'freeze': noise.random() < 0.5,
-        }
+        events, frozen = noise.choice(['pending', 'quarantined']), noise.random() < 0.5
         to = noise.choice(versions)
         store.versions.rollback(scope, to, 'x', 'me', events, frozen).result(LATER)
       case 'thaw':
