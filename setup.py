@@ -9,6 +9,8 @@ with open('rft_jax/__init__.py') as file:
 with open('README.md') as file:
   readme = file.read()
 
+serve = ['fastapi>=0.120', 'prometheus-client>=0.22', 'uvicorn>=0.35']
+
 setup(
   name='rft_jax',
   version=version,
@@ -36,9 +38,19 @@ setup(
     'tokenizers>=0.22',
     'tqdm',
     'transformers>=5',
+    *serve,
   ],
   extras_require={
-    'test': ['playwright>=1.50', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff', 'pyright'],
+    'test': [
+      'httpx>=0.28',
+      'openai>=2',
+      'playwright>=1.50',
+      'pyright',
+      'pytest-xdist>=3.6',
+      'pytest>=8',
+      'ruff',
+    ],
+    'serve': serve,
     'tpu': ['jax[tpu]>=0.10,<0.13'],
     'gpu': ['jax[cuda13]>=0.10,<0.13'],
   },

@@ -1,0 +1,215 @@
+"""One SQLite file: one connection that writes, on one thread, and readers that see what is durable.
+
+SQLite before 3.51.3 can corrupt a WAL under two writers, so a lock file refuses the second one.
+"""
+
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from rft_jax.feedback.faults import reach
+from rft_jax.feedback.tables import migrate
+from rft_jax.registry import UserError
+
+QUEUE = 1024  # operations that may wait
+GROUP = 64  # operations in one transaction
+GROUP_SECONDS = 0.002  # after which a transaction takes no more of them
+PRAGMAS = (
+  'journal_mode=WAL',
+  'synchronous=FULL',
+  'busy_timeout=5000',
+  'foreign_keys=ON',
+  'wal_autocheckpoint=1000',
+)
+T = TypeVar('T')
+Write = Callable[[sqlite3.Connection], T]
+
+
+class StoreUnavailable(Exception):
+  """Nothing was written: the disk is full, the file read-only, the store closed. Try again."""
+
+
+class StoreBusy(StoreUnavailable):
+  """Nothing was written: too many operations wait. Try again later."""
+
+
+class Job(NamedTuple):
+  name: str
+  write: Callable[[sqlite3.Connection], Any]
+  future: Future
+
+
+class Database:
+  """`write` queues an operation and gives a Future that resolves after its COMMIT; `read` asks."""
+
+  def __init__(self, path: Path):
+    """Opens or makes the file. UserError where another process writes it or it is damaged."""
+    self.path, self.healthy = path, True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    self.lock = Lock(path.with_name(path.name + '.lock'))
+    try:
+      self.connection = opened(path, check=self.lock.unclean)
+    except BaseException:
+      self.lock.release(clean=False)
+      raise
+    self.local = threading.local()
+    self.jobs: queue.Queue[Job | None] = queue.Queue(QUEUE)
+    self.closing = threading.Lock()
+    self.closed = False
+    self.thread = threading.Thread(target=self.work, name='store-writer', daemon=True)
+    self.thread.start()
+
+  def write(self, name: str, write: Write[T]) -> Future[T]:
+    """Runs `write(connection)` in a transaction; the Future has its result once that is durable.
+
+    An exception of `write` undoes what it did and goes to the Future. Raises StoreBusy at once
+    where 1024 operations wait; the Future raises StoreUnavailable where the commit fails. `name`
+    is for fault points.
+    """
+    future: Future[T] = Future()
+    with self.closing:
+      if self.closed:
+        raise StoreUnavailable('the store is closed')
+      try:
+        self.jobs.put_nowait(Job(name, write, future))
+      except queue.Full:
+        raise StoreBusy(f'{QUEUE} writes are waiting already') from None
+    return future
+
+  @property
+  def reader(self) -> sqlite3.Connection:
+    """A connection of this thread that cannot write."""
+    if not hasattr(self.local, 'reader'):
+      uri = self.path.resolve().as_uri() + '?mode=ro'
+      self.local.reader = sqlite3.connect(uri, uri=True, isolation_level=None)
+      self.local.reader.row_factory = sqlite3.Row
+      self.local.reader.execute('PRAGMA busy_timeout=5000')
+    return self.local.reader
+
+  def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
+    """The rows of a query, as of the last commit; `values` are positional, or one dict."""
+    named = values[0] if values and isinstance(values[0], dict) else values
+    return self.reader.execute(query, named).fetchall()
+
+  def close(self):
+    """Commits what waits and releases the file."""
+    with self.closing:
+      if self.closed:
+        return
+      self.closed = True
+    self.jobs.put(None)
+    self.thread.join()
+    self.connection.close()
+    self.lock.release(clean=True)
+
+  def work(self):
+    """The life of the writer thread."""
+    while (first := self.jobs.get()) is not None:
+      group = [first, *self.waiting()]
+      self.commit([job for job in group if job.future.set_running_or_notify_cancel()])
+
+  def waiting(self) -> Iterator[Job]:
+    """What has queued up while the last group was written; nothing is waited for."""
+    end = time.monotonic() + GROUP_SECONDS
+    with contextlib.suppress(queue.Empty):
+      for _ in range(GROUP - 1):
+        if time.monotonic() > end:
+          return
+        if (job := self.jobs.get_nowait()) is None:
+          return self.jobs.put(None)  # the end is for `work` to see
+        yield job
+
+  def commit(self, group: list[Job]):
+    """One transaction for the whole group; each operation in a savepoint of its own."""
+    outcomes: list[tuple[Job, Any, Exception | None]] = []
+    try:
+      self.connection.execute('BEGIN IMMEDIATE')
+      for job in group:
+        outcomes.append((job, *attempt(self.connection, job)))
+      for job in group:
+        reach(f'{job.name}:before')
+      self.connection.execute('COMMIT')
+    except sqlite3.Error as error:
+      self.healthy = False
+      with contextlib.suppress(sqlite3.Error):
+        self.connection.execute('ROLLBACK')
+      for job in group:
+        job.future.set_exception(StoreUnavailable(f'the store cannot write: {error}'))
+      return
+    self.healthy = True
+    for job, result, error in outcomes:
+      reach(f'{job.name}:after')
+      if error:
+        job.future.set_exception(error)
+      else:
+        job.future.set_result(result)
+
+
+def attempt(connection: sqlite3.Connection, job: Job) -> tuple[Any, Exception | None]:
+  """(result, None) or (None, the error), the latter with everything undone that the job did.
+
+  sqlite3.OperationalError is not the job's fault, and passes.
+  """
+  connection.execute('SAVEPOINT job')
+  try:
+    result, error = job.write(connection), None
+  except sqlite3.OperationalError:
+    raise
+  except Exception as problem:
+    connection.execute('ROLLBACK TO job')
+    result, error = None, problem
+  connection.execute('RELEASE job')
+  return result, error
+
+
+def opened(path: Path, check: bool) -> sqlite3.Connection:
+  """The writing connection; with `check`, the file is proved sound before anything else."""
+  connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+  connection.row_factory = sqlite3.Row
+  try:
+    for pragma in PRAGMAS:
+      connection.execute(f'PRAGMA {pragma}')
+    if check and (found := connection.execute('PRAGMA quick_check').fetchone()[0]) != 'ok':
+      raise sqlite3.DatabaseError(found)
+    migrate(connection)
+  except sqlite3.DatabaseError as error:
+    connection.close()
+    raise UserError(f'{path} cannot be opened ({error}): restore it from a copy') from None
+  except UserError:
+    connection.close()
+    raise
+  return connection
+
+
+class Lock:
+  """Who may write. What the file still says when it is taken tells of an unclean end."""
+
+  def __init__(self, path: Path):
+    self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+      fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      owner = os.read(self.file, 40).decode()
+      os.close(self.file)
+      raise UserError(
+        f'{path} is locked by process {owner}: one server writes a store, stop that one first'
+      ) from None
+    self.unclean = bool(os.read(self.file, 1))
+    self.write(str(os.getpid()))
+
+  def write(self, text: str):
+    os.ftruncate(self.file, 0)
+    os.pwrite(self.file, text.encode(), 0)
+
+  def release(self, clean: bool):
+    if clean:
+      self.write('')
+    os.close(self.file)

@@ -1,0 +1,212 @@
+"""The ledger of what has been learned: every event has its effect on a scope exactly once.
+
+    claim      tx1: pick events, give them to a batch
+    (learner)  compute from the parent's weights, make the files of the candidate durable
+    apply      tx2: version, ledger rows, batch and live version in one transaction
+
+After a crash `recover` gives the claimed batch again, to be redone or rolled forward; there is no
+moment at which weights and ledger disagree.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from rft_jax.feedback import rows
+from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
+from rft_jax.feedback.database import Database
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.records import Batch, Version
+
+PENDING = """
+FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
+JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
+WHERE g.state = 'ok' AND c.deleted_us IS NULL
+  AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)
+  AND NOT EXISTS (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope)
+"""
+BUSY = """
+SELECT 1 FROM train_batch WHERE scope = :scope AND status = 'claimed'
+UNION ALL SELECT 1 FROM model_version WHERE scope = :scope AND status = 'canary'
+UNION ALL SELECT 1 FROM scope_state WHERE scope = :scope AND frozen
+"""
+
+
+class LedgerError(Exception):
+  """The ledger is not in the state that this needs; nothing was changed."""
+
+
+class Pending(NamedTuple):
+  """What waits for a scope."""
+
+  scope: str
+  events: int
+  oldest_us: int
+
+
+class Ledger:
+  def __init__(self, db: Database, clock: Callable[[], int], rules: Rules):
+    self.db, self.clock, self.rules = db, clock, rules
+
+  def pending(self) -> list[Pending]:
+    """Scopes with events that wait, the longest waiting first; without those of a claimed batch."""
+    query = f"""SELECT g.scope, count(*), min(e.durable_us) {PENDING}
+      AND NOT EXISTS (SELECT 1 FROM train_item i JOIN train_batch b ON b.id = i.batch_id
+        WHERE i.event_seq = e.seq AND b.scope = g.scope AND b.status = 'claimed')
+      GROUP BY g.scope ORDER BY min(e.durable_us)"""
+    return [Pending(*row) for row in self.db.read(query)]
+
+  def is_training(self) -> bool:
+    """Whether a batch is claimed, of any scope."""
+    return bool(self.db.read("SELECT 1 FROM train_batch WHERE status = 'claimed' LIMIT 1"))
+
+  def claim(
+    self, scope: str, limit: int = 8, replay: int = 0, config_sha: str = ''
+  ) -> Future[Batch | None]:
+    """tx1: a batch of up to `limit` waiting events, oldest first, and `replay` learned ones.
+
+    None where nothing waits, a batch is claimed already, a canary is out, or the scope is frozen.
+    """
+
+    def claim(connection: sqlite3.Connection) -> Batch | None:
+      ensure_scope(connection, scope)
+      if connection.execute(BUSY, {'scope': scope}).fetchone():
+        return None
+      query = f'SELECT e.seq, e.user_id, g.weight {PENDING} AND g.scope = ? ORDER BY e.seq'
+      new = fair(connection.execute(query, (scope,)).fetchall(), scope, limit, self.rules)
+      if not new:
+        return None
+      batch_id = open_batch(connection, scope, new, config_sha, self.clock())
+      add_replay(connection, batch_id, scope, replay)
+      return read_batch(connection, batch_id)
+
+    return self.db.write('claim', claim)
+
+  def apply(
+    self, batch: Batch, path: str, sha256: str, metrics: dict[str, Any], publish: bool = True
+  ) -> Future[Version]:
+    """tx2: the durable candidate at `path` becomes version `batch.version`, live with `publish`.
+
+    Without `publish` it is a canary until `versions.publish` or a rollback. The Future raises
+    LedgerError where the batch is no longer claimed (a rollback or freeze came between), and
+    sqlite3.IntegrityError where an event had been applied to this scope before.
+    """
+
+    def apply(connection: sqlite3.Connection) -> Version:
+      state = claimed(connection, batch)
+      now = self.clock()
+      add_version(connection, batch, path, sha256, metrics, now)
+      query = """INSERT INTO applied SELECT event_seq, ?, ? FROM train_item
+        WHERE batch_id = ? AND role = 'new'"""
+      connection.execute(query, (batch.scope, batch.version, batch.id))
+      end_batch(connection, batch.id, 'applied', '', now)
+      if publish:
+        set_live(connection, batch.scope, batch.version, now)
+      kl = metrics.get('kl_to_ref', state['kl_to_ref'])
+      query = 'UPDATE scope_state SET kl_to_ref = ?, n_events = ? WHERE scope = ?'
+      connection.execute(query, (kl, count_applied(connection, batch.scope), batch.scope))
+      query = 'SELECT * FROM model_version WHERE scope = ? AND version = ?'
+      found = connection.execute(query, (batch.scope, batch.version)).fetchone()
+      return rows.version(found)
+
+    return self.db.write('apply', apply)
+
+  def abandon(self, batch: Batch, reason: str) -> Future[None]:
+    """Gives a claimed batch up; its events wait again."""
+
+    def abandon(connection: sqlite3.Connection):
+      claimed(connection, batch)
+      end_batch(connection, batch.id, 'abandoned', reason, self.clock())
+
+    return self.db.write('abandon', abandon)
+
+  def reject(self, batch: Batch, reason: str, seqs: Sequence[int] | None = None) -> Future[None]:
+    """A guard refused the candidate: `seqs` (all new events by default) may not teach this scope,
+    the others wait again."""
+    guilty = [i.event.seq for i in batch.items if i.role == 'new'] if seqs is None else seqs
+
+    def reject(connection: sqlite3.Connection):
+      claimed(connection, batch)
+      now = self.clock()
+      end_batch(connection, batch.id, 'rejected', reason, now)
+      for seq in guilty:
+        query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
+          WHERE event_seq = ? AND scope = ?"""
+        connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
+
+    return self.db.write('reject', reject)
+
+  def recover(self) -> list[Batch]:
+    """The batches that were claimed when the last process ended: redo or roll forward each."""
+    found = self.db.read("SELECT id FROM train_batch WHERE status = 'claimed' ORDER BY claimed_us")
+    return [read_batch(self.db.reader, row['id']) for row in found]
+
+  def set_ref_logp(self, scope: str, values: dict[int, float]) -> Future[None]:
+    """Keeps the reference's log-prob of answers, by event seq, which is computed once."""
+
+    def set_ref_logp(connection: sqlite3.Connection):
+      query = 'UPDATE event_gate SET ref_logp = ? WHERE event_seq = ? AND scope = ?'
+      connection.executemany(query, [(value, seq, scope) for seq, value in values.items()])
+
+    return self.db.write('set_ref_logp', set_ref_logp)
+
+
+def ensure_scope(connection: sqlite3.Connection, scope: str):
+  connection.execute('INSERT OR IGNORE INTO scope_state VALUES (?, 0, 0, 0, 0)', (scope,))
+
+
+def claimed(connection: sqlite3.Connection, batch: Batch) -> sqlite3.Row:
+  """The state of a batch's scope. Raises LedgerError where the batch may not end this way."""
+  query = """SELECT b.status, s.* FROM train_batch b JOIN scope_state s ON s.scope = b.scope
+    WHERE b.id = ?"""
+  row = connection.execute(query, (batch.id,)).fetchone()
+  if not row or row['status'] != 'claimed':
+    raise LedgerError(f'batch {batch.id} is {row["status"] if row else "unknown"}, not claimed')
+  if row['live_version'] != batch.parent_version:
+    raise LedgerError(f'batch {batch.id} starts from {batch.parent_version}, not from what is live')
+  return row
+
+
+def add_version(
+  connection: sqlite3.Connection,
+  batch: Batch,
+  path: str,
+  sha256: str,
+  metrics: dict[str, Any],
+  now_us: int,
+):
+  row = {
+    'scope': batch.scope,
+    'version': batch.version,
+    'parent': batch.parent_version,
+    'batch_id': batch.id,
+    'path': path,
+    'sha256': sha256,
+    'status': 'canary',
+    'metrics_json': json.dumps(metrics),
+    'created_us': now_us,
+  }
+  rows.insert(connection, 'model_version', row)
+
+
+def end_batch(connection: sqlite3.Connection, batch_id: str, status: str, reason: str, now_us: int):
+  query = 'UPDATE train_batch SET status = ?, reason = ?, done_us = ? WHERE id = ?'
+  connection.execute(query, (status, reason, now_us, batch_id))
+
+
+def set_live(connection: sqlite3.Connection, scope: str, version: int, now_us: int):
+  """The one place where another version becomes the one that is served."""
+  query = "UPDATE model_version SET status = 'retired' WHERE scope = ? AND status = 'live'"
+  connection.execute(query, (scope,))
+  query = """UPDATE model_version SET status = 'live', published_us = coalesce(published_us, ?)
+    WHERE scope = ? AND version = ?"""
+  connection.execute(query, (now_us, scope, version))
+  query = 'UPDATE scope_state SET live_version = ? WHERE scope = ?'
+  connection.execute(query, (version, scope))
+
+
+def count_applied(connection: sqlite3.Connection, scope: str) -> int:
+  query = 'SELECT count(*) FROM applied WHERE scope = ?'
+  return connection.execute(query, (scope,)).fetchone()[0]

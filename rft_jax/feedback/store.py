@@ -1,0 +1,51 @@
+"""The store of a server: users, conversations, feedback, and the ledger of what was learned.
+
+Every write returns a Future that resolves once the change is durable (`.result()` in a thread,
+`asyncio.wrap_future` in a coroutine); every read returns at once, with what is durable.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rft_jax.feedback.chats import Chats
+from rft_jax.feedback.database import Database
+from rft_jax.feedback.events import Events
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.ids import now_us
+from rft_jax.feedback.ledger import Ledger
+from rft_jax.feedback.samples import Samples
+from rft_jax.feedback.users import Users
+from rft_jax.feedback.versions import Versions
+
+
+class Store:
+  """The parts share one database: one process writes it, on one thread."""
+
+  def __init__(
+    self, path: str | Path, rules: Rules | None = None, clock: Callable[[], int] = now_us
+  ):
+    """Opens or makes the file at `path`; `clock` gives microseconds UTC.
+
+    UserError where another process writes it, it is damaged, or from a newer version.
+    """
+    self.rules = rules or Rules()
+    self.db = Database(Path(path))
+    self.users = Users(self.db, clock)
+    self.chats = Chats(self.db, clock, self.rules)
+    self.events = Events(self.db, clock, self.rules)
+    self.ledger = Ledger(self.db, clock, self.rules)
+    self.versions = Versions(self.db, clock)
+    self.samples = Samples(self.db, clock)
+
+  @property
+  def healthy(self) -> bool:
+    """Whether the last commit succeeded."""
+    return self.db.healthy and not self.db.closed
+
+  def backup(self, path: str | Path):
+    """Writes a sound copy of the file to `path`, which must not exist."""
+    self.db.read('VACUUM INTO ?', str(path))
+
+  def close(self):
+    """Commits what waits. Writes after this raise StoreUnavailable."""
+    self.db.close()

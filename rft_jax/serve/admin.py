@@ -1,0 +1,142 @@
+"""/admin: what is live, the way back, and who teaches what."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from rft_jax.feedback.records import GLOBAL, ScopeState, User, Version, of_user
+from rft_jax.feedback.schema import Invalid, boolean, identifier, integer, mapping, required, text
+from rft_jax.serve.bodies import json_body
+from rft_jax.serve.errors import ApiError
+from rft_jax.serve.service import Service
+
+
+def routes(service: Service) -> APIRouter:
+  router = APIRouter(prefix='/admin')
+  store, auth = service.store, service.auth
+
+  @router.get('/versions')
+  async def versions(request: Request, scope: str = GLOBAL) -> dict:
+    auth.identify(request, 'admin')
+    state = store.versions.state(known_scope(service, scope))
+    found = [shown_version(version) for version in store.versions.all(scope)]
+    return {
+      'scope': scope,
+      'live': state.live_version,
+      'frozen': state.frozen,
+      'data': [*found, start(state)],
+    }
+
+  @router.post('/rollback')
+  async def rollback(request: Request) -> dict:
+    actor = auth.identify(request, 'admin').name
+    body = mapping(await json_body(request), 'body', {'scope', 'version', 'reason'})
+    scope = known_scope(service, required(body, 'scope', 'scope'))
+    version = integer(required(body, 'version', 'version'), 'version', 0, 2**31)
+    reason = text(required(body, 'reason', 'reason'), 'reason', 1, 500)
+    undone = await service.learner.rollback(scope, version, reason, actor)
+    service.metrics.rollback.inc()
+    return {'scope': scope, 'version': version, 'undone': undone}
+
+  @router.post('/freeze')
+  async def freeze(request: Request) -> dict:
+    actor = auth.identify(request, 'admin').name
+    body = mapping(await json_body(request), 'body', {'scope', 'frozen'})
+    scope = known_scope(service, required(body, 'scope', 'scope'))
+    frozen = boolean(required(body, 'frozen', 'frozen'), 'frozen')
+    await service.learner.freeze(scope, frozen, actor)
+    return {'scope': scope, 'frozen': frozen}
+
+  @router.post('/quarantine')
+  async def quarantine(request: Request) -> dict:
+    actor = auth.identify(request, 'admin').name
+    body = mapping(await json_body(request), 'body', {'event_ids', 'user_id', 'reason'})
+    reason = text(required(body, 'reason', 'reason'), 'reason', 1, 500)
+    if ('event_ids' in body) == ('user_id' in body):
+      raise Invalid('give either event_ids or user_id', 'event_ids')
+    if 'user_id' in body:
+      user = known_user(service, body['user_id'])
+      await asyncio.wrap_future(store.users.set_state(user.id, 'muted', actor))
+      seqs = store.events.seqs(user.id)
+    else:
+      seqs = named_events(service, body['event_ids'])
+    await asyncio.wrap_future(store.events.quarantine(seqs, reason, actor))
+    return {'quarantined': len(seqs)}
+
+  @router.get('/users')
+  async def users(request: Request) -> dict:
+    auth.identify(request, 'admin')
+    counts = store.users.counts()
+    states = {state.scope: state for state in store.versions.states()}
+    found = [u for u in store.users.all() if u.deleted_us is None]
+    data = [shown_user(u, counts.get(u.id, 0), states.get(of_user(u.id))) for u in found]
+    return {'data': data}
+
+  @router.get('/metrics')
+  async def metrics(request: Request) -> dict:
+    auth.identify(request, 'admin')
+    reflection = store.samples.series('reflection')
+    published = [v for v in reversed(store.versions.all(GLOBAL)) if v.published_us]
+    return {
+      'latency': store.samples.latency(),
+      'reflection': [{'t_us': s.t_us, 'accuracy': s.value, **s.labels} for s in reflection],
+      'satisfaction': store.samples.satisfaction(),
+      'versions': [{'t_us': v.published_us, 'version': v.version} for v in published],
+    }
+
+  return router
+
+
+def known_scope(service: Service, scope: object) -> str:
+  """`global` or `u:<id of a user>`. Raises Invalid, ApiError 404."""
+  if scope == GLOBAL:
+    return GLOBAL
+  name = text(scope, 'scope', 1, 64)
+  if not name.startswith('u:'):
+    raise Invalid('scope must be global or u:<user id>', 'scope')
+  return of_user(known_user(service, name[2:]).id)
+
+
+def known_user(service: Service, user_id: object) -> User:
+  found = service.store.users.get(identifier(user_id, 'user_id'))
+  if not found:
+    raise ApiError(404, 'there is no such user', 'user_id')
+  return found
+
+
+def named_events(service: Service, value: object) -> list[int]:
+  """The seqs of a list of event ids. Raises Invalid, ApiError 404."""
+  if not isinstance(value, list) or not 1 <= len(value) <= 1000:
+    raise Invalid('event_ids must be a list of 1 to 1000 ids', 'event_ids')
+  receipts = [service.store.events.receipt(identifier(one, 'event_ids')) for one in value]
+  seqs = [receipt.seq for receipt in receipts if receipt and receipt.seq is not None]
+  if len(seqs) < len(value):
+    raise ApiError(404, 'one of these is no feedback', 'event_ids')
+  return seqs
+
+
+def shown_version(version: Version) -> dict[str, Any]:
+  parts = {name: value for name, value in vars(version).items() if name != 'path'}
+  known = {name: version.metrics.get(name) for name in ('n_events', 'kl_to_ref')}
+  return {**parts, **known}
+
+
+def start(state: ScopeState) -> dict[str, Any]:
+  """Version 0: the model before it learned."""
+  status = 'retired' if state.live_version else 'live'
+  return {'version': 0, 'parent': None, 'status': status, 'created_us': 0, 'n_events': 0}
+
+
+def shown_user(user: User, n_events: int, state: ScopeState | None) -> dict[str, Any]:
+  return {
+    'user_id': user.id,
+    'display': user.display,
+    'n_events': n_events,
+    'trust': user.trust,
+    'state': user.state,
+    'staff': user.staff,
+    'version': state.live_version if state else 0,
+    'quarantined': user.state != 'active',
+    'created_us': user.created_us,
+  }

@@ -1,0 +1,131 @@
+"""Answers on their way: from the engine to the client, in the store before the last chunk."""
+
+import asyncio
+import dataclasses
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from rft_jax.feedback.ids import uuid7
+from rft_jax.feedback.records import Generation, Message
+from rft_jax.serve.auth import Caller
+from rft_jax.serve.openai import Call
+from rft_jax.serve.protocol import Answer, EngineError, Piece, Request, Token
+from rft_jax.serve.service import Service
+from rft_jax.serve.turns import Turn
+
+
+class Answering:
+  """One answer. It is stored exactly once, however it ends."""
+
+  def __init__(self, service: Service, turn: Turn, call: Call, request: Request, answer: Answer):
+    self.service, self.turn, self.call, self.request = service, turn, call, request
+    self.answer = answer
+    self.message_id = uuid7()
+    self.start = self.last = time.perf_counter()
+    self.first_us = 0
+    self.texts: list[str] = []
+    self.tokens: list[Token] = []
+    self.stored = False
+
+  async def pieces(self) -> AsyncIterator[Piece]:
+    """As they come; the last one once the answer is durable."""
+    async for piece in self.answer:
+      self.measure(len(piece.tokens))
+      self.texts.append(piece.text)
+      self.tokens += piece.tokens
+      if piece.finish_reason:
+        await self.store(piece.finish_reason)
+      yield piece
+    if not self.stored:
+      raise EngineError('the answer broke off')
+
+  async def end(self, finish_reason: str):
+    """Frees the slot; what is not stored yet is, as broken off."""
+    self.answer.cancel()
+    await self.store(finish_reason)
+
+  async def store(self, finish_reason: str):
+    if self.stored:
+      return
+    self.stored = True
+    turn, content = self.turn, ''.join(self.texts)
+    message = Message(self.message_id, turn.conversation_id, turn.question_id, 'assistant', content)
+    done = self.service.store.chats.add([message], [self.generation(finish_reason)])
+    await asyncio.shield(asyncio.wrap_future(done))
+
+  def generation(self, finish_reason: str) -> Generation:
+    request, side = self.request, self.call.metadata.get('compare')
+    return Generation(
+      self.message_id,
+      request.id,
+      self.answer.global_version,
+      self.answer.personal_version,
+      prompt_ids=np.array(self.answer.prompt_ids, np.int32),
+      completion_ids=np.array([token.id for token in self.tokens], np.int32),
+      logp=np.array([token.logp for token in self.tokens], np.float32),
+      finish_reason=finish_reason,
+      adapter_user=request.user_id,
+      temperature=request.temperature,
+      top_p=request.top_p,
+      top_k=request.top_k,
+      seed=request.seed,
+      pair_group=self.turn.question_id if side else None,
+      pair_side=side,
+      ttft_us=self.first_us,
+      total_us=int((time.perf_counter() - self.start) * 1e6),
+    )
+
+  def measure(self, tokens: int):
+    """Time to the first piece and between tokens."""
+    now = time.perf_counter()
+    if not self.first_us:
+      self.first_us = int((now - self.start) * 1e6)
+      self.service.metrics.ttft.observe(now - self.start)
+    elif tokens:
+      training = str(self.service.store.ledger.is_training()).lower()
+      self.service.metrics.itl.labels(training).observe((now - self.last) / tokens)
+    self.last = now
+
+
+async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> list[Answering]:
+  """`call.n` answers with a slot each, their question stored. Raises EngineError."""
+  seed = secrets.randbits(31) if call.seed is None else call.seed
+  request = Request(
+    uuid7(),
+    call.messages,
+    call.prompt,
+    caller.user.id if call.personal else None,
+    call.version,
+    call.max_tokens,
+    call.temperature,
+    call.top_p,
+    call.top_k,
+    seed,
+    call.stop,
+  )
+  requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
+  tasks = [asyncio.ensure_future(service.engine.submit(one)) for one in requests]
+  try:
+    answers = await asyncio.gather(*tasks)
+    if turn.new:
+      done = service.store.chats.add(turn.new, (), turn.conversation)
+      await asyncio.wrap_future(done)
+  except BaseException:
+    await withdraw(tasks)
+    raise
+  return [
+    Answering(service, turn, call, one, answer)
+    for one, answer in zip(requests, answers, strict=True)
+  ]
+
+
+async def withdraw(tasks: list[asyncio.Task[Answer]]):
+  """Gives all places up, in the queue or in a slot."""
+  for task in tasks:
+    task.cancel()
+  for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+    if not isinstance(outcome, BaseException):
+      outcome.cancel()

@@ -1,0 +1,177 @@
+"""Who is calling, and what they may do: keys, browser cookies, tokens for one answer's feedback."""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from rft_jax.feedback.ids import is_id
+from rft_jax.feedback.records import ApiKey, User
+from rft_jax.feedback.store import Store
+from rft_jax.registry import UserError
+from rft_jax.serve.errors import ApiError
+
+SCOPES = ('chat', 'feedback', 'admin')
+COOKIE = 'rft_user'
+COOKIE_SECONDS = 365 * 86_400
+TOKEN_SECONDS = 7 * 86_400
+PREFIX = 'rft-sk-'
+LOCAL = 'local'  # the name of the user that calls from this machine without a key or a cookie
+LOOPBACK = {'127.0.0.1', '::1', 'localhost'}
+
+
+@dataclass(frozen=True)
+class Caller:
+  user: User
+  scopes: frozenset[str]
+  source: str  # web | api
+  name: str  # of the key, or of the user: what limits count by
+
+
+def make_key(store: Store, user_id: str, scopes: tuple[str, ...]) -> str:
+  """A new API key of a user, which only its owner will ever see. UserError for unknown scopes."""
+  if unknown := set(scopes) - set(SCOPES):
+    raise UserError(f'{sorted(unknown)} are no scopes: use {", ".join(SCOPES)}')
+  key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+  store.users.add_key(ApiKey(key_id, user_id, digest(secret), ' '.join(scopes))).result()
+  return f'{PREFIX}{key_id}.{secret}'
+
+
+def digest(secret: str) -> str:
+  return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def load_secret(path: Path) -> bytes:
+  """The server's own secret, made at the first call."""
+  if not path.exists():
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, 'wb') as file:
+      file.write(secrets.token_bytes(32))
+  return path.read_bytes()
+
+
+class Auth:
+  """`identify` tells who sent a request.
+
+  Until a first key exists, whoever is on this machine may do everything; after that, a key says
+  what its holder may do, and a cookie allows to chat and to give feedback.
+  """
+
+  def __init__(self, store: Store, secret: bytes):
+    self.store, self.secret = store, secret
+    self.is_open = not store.users.has_keys()
+
+  def identify(self, request: Request, scope: str) -> Caller:
+    """Raises ApiError: 401 (nobody known), 403 (known, but not allowed)."""
+    caller = self.caller(request)
+    if scope not in caller.scopes:
+      raise ApiError(403, f'this needs the scope {scope}', code='missing_scope')
+    if caller.user.state == 'blocked':
+      raise ApiError(403, 'this user is blocked', code='blocked')
+    return caller
+
+  def caller(self, request: Request) -> Caller:
+    self.is_open = self.is_open and not self.store.users.has_keys()
+    kind, _, key = request.headers.get('authorization', '').partition(' ')
+    named = kind.lower() == 'bearer' and key.startswith(PREFIX)
+    if named or (key and not self.is_open):
+      return self.by_key(key.strip() if named else '')
+    check_origin(request)
+    if user := self.by_cookie(request):
+      return self.with_scopes(user, request, 'web')
+    if self.is_open and is_local(request):
+      user = self.store.users.named(LOCAL)
+      if not user:
+        raise ApiError(503, 'the server is starting', None, 'starting', 1)
+      return self.with_scopes(user, request, 'api')
+    raise ApiError(401, 'an API key is needed', code='missing_key')
+
+  async def ensure_local(self):
+    """Makes the local user, at the start and where they had themselves erased."""
+    if not self.store.users.named(LOCAL):
+      await asyncio.wrap_future(self.store.users.create(LOCAL))
+
+  def with_scopes(self, user: User, request: Request, source: str) -> Caller:
+    everything = self.is_open and is_local(request)
+    scopes = SCOPES if everything else ('chat', 'feedback')
+    return Caller(user, frozenset(scopes), source, user.id)
+
+  def by_key(self, key: str) -> Caller:
+    key_id, _, secret = key.removeprefix(PREFIX).partition('.')
+    found = self.store.users.key(key_id)
+    known = found.sha256 if found else digest('')
+    right = hmac.compare_digest(known, digest(secret))  # Also for unknown ids: the same time.
+    if not (found and right) or found.revoked_us is not None:
+      raise ApiError(401, 'the API key is wrong or was revoked', code='invalid_key')
+    user = self.store.users.get(found.user_id)
+    if not user or user.deleted_us is not None:
+      raise ApiError(401, 'the API key is wrong or was revoked', code='invalid_key')
+    return Caller(user, frozenset(found.scopes.split()), 'api', f'key:{found.id}')
+
+  def by_cookie(self, request: Request) -> User | None:
+    user_id, _, mac = request.cookies.get(COOKIE, '').partition('.')
+    if not is_id(user_id) or not same(mac, self.mac('cookie', user_id)):
+      return None
+    user = self.store.users.get(user_id)
+    return user if user and user.deleted_us is None else None
+
+  def cookie(self, user_id: str) -> str:
+    return f'{user_id}.{self.mac("cookie", user_id)}'
+
+  def token(self, message_id: str, user_id: str) -> str:
+    """Allows its holder to judge one answer in the name of the user who got it, for a week."""
+    end = int(time.time()) + TOKEN_SECONDS
+    return f'{user_id}.{end}.{self.mac("feedback", message_id, user_id, str(end))}'
+
+  def by_token(self, token: str, message_id: str) -> User:
+    """Whose name a token speaks in. Raises ApiError 403."""
+    user_id, end, mac = [*token.split('.'), '', ''][:3]
+    if not same(mac, self.mac('feedback', message_id, user_id, end)):
+      raise ApiError(403, 'the feedback token is not for this answer', 'feedback_token')
+    if int(end) < time.time():
+      raise ApiError(403, 'the feedback token has expired', 'feedback_token', 'expired_token')
+    user = self.store.users.get(user_id)
+    if not user or user.deleted_us is not None or user.state == 'blocked':
+      raise ApiError(403, 'this user may not give feedback', 'feedback_token')
+    return user
+
+  def origin(self, request: Request) -> str | None:
+    """A hash of the block of addresses that a request comes from; None for this machine."""
+    host = request.client.host if request.client else ''
+    if host in LOOPBACK:
+      return None
+    try:
+      address = ipaddress.ip_address(host)
+    except ValueError:
+      return None
+    block = ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False)
+    return self.mac('origin', str(block))[:16]
+
+  def mac(self, *parts: str) -> str:
+    return hmac.new(self.secret, '\0'.join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def same(given: str, right: str) -> bool:
+  return hmac.compare_digest(given.encode('utf-8', 'replace'), right.encode())
+
+
+def is_local(request: Request) -> bool:
+  """From this machine, and addressed as this machine: a foreign name that resolves here is not."""
+  host = request.client.host if request.client else ''
+  return host in LOOPBACK and urlsplit(f'//{request.headers.get("host", "")}').hostname in LOOPBACK
+
+
+def check_origin(request: Request):
+  """A page of another site must not act for its visitors. Raises ApiError 403."""
+  origin = request.headers.get('origin')
+  foreign = origin is not None and urlsplit(origin).netloc != request.headers.get('host', '')
+  if foreign or request.headers.get('sec-fetch-site') == 'cross-site':
+    raise ApiError(403, 'requests from other sites need an API key', code='foreign_origin')

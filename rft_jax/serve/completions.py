@@ -1,0 +1,157 @@
+"""/v1/chat/completions, /v1/completions and /v1/models."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from rft_jax.serve.answering import Answering, admit
+from rft_jax.serve.auth import Caller
+from rft_jax.serve.bodies import json_body
+from rft_jax.serve.errors import ApiError, as_api_error, envelope
+from rft_jax.serve.openai import Call, chat_call, named, text_call
+from rft_jax.serve.protocol import EngineError
+from rft_jax.serve.service import Service
+from rft_jax.serve.shapes import Shape, model_card, model_list, usage
+from rft_jax.serve.sse import DONE, ClientGone, EventStream, attended, event, pinged
+from rft_jax.serve.turns import plan
+
+
+def routes(service: Service) -> APIRouter:
+  router = APIRouter()
+
+  @router.post('/v1/chat/completions')
+  async def chat(request: Request) -> Response:
+    return await complete(service, request, chat_call)
+
+  @router.post('/v1/completions')
+  async def text(request: Request) -> Response:
+    return await complete(service, request, text_call)
+
+  @router.get('/v1/models')
+  async def models(request: Request) -> dict:
+    service.auth.identify(request, 'chat')
+    return model_list(service.engine.global_versions())
+
+  @router.get('/v1/models/{name}')
+  async def model(request: Request, name: str) -> dict:
+    service.auth.identify(request, 'chat')
+    version, _ = named(name)
+    if version and version not in service.engine.global_versions():
+      raise ApiError(404, f'there is no model {name!a}', 'model', 'model_not_found')
+    return model_card(name)
+
+  return router
+
+
+async def complete(
+  service: Service, request: Request, read: Callable[[object, int, int], Call]
+) -> Response:
+  caller = service.auth.identify(request, 'chat')
+  service.limits.take('chat', caller.name)
+  options = service.options
+  call = read(await json_body(request), options.max_tokens, options.most_tokens)
+  turn = plan(service.store, caller.user.id, call)
+  service.limits.enter(caller.name)
+  try:
+    answers = await attended(request, admit(service, caller, turn, call))
+  except BaseException:
+    service.limits.leave(caller.name)
+    raise
+  response = Responding(service, caller, call, answers)
+  return response.stream() if call.stream else await response.whole(request)
+
+
+class Responding:
+  """The answers of one request on their way to its client."""
+
+  def __init__(self, service: Service, caller: Caller, call: Call, answers: list[Answering]):
+    self.service, self.caller, self.call, self.answers = service, caller, call, answers
+    first = answers[0]
+    versions = (first.answer.global_version, first.answer.personal_version)
+    fingerprint = 'rft-g{}-u{}'.format(*versions)
+    prefix = 'chatcmpl' if call.chat else 'cmpl'
+    self.shape = Shape(call, f'{prefix}-{first.message_id}', fingerprint, self.about(versions))
+    self.headers = {'X-RFT-Message-Id': first.message_id, 'X-RFT-Version': fingerprint}
+
+  def about(self, versions: tuple[int, int]) -> dict[str, Any]:
+    """What OpenAI has no place for; `choices` only where there are several."""
+    user_id, auth = self.caller.user.id, self.service.auth
+    names = [
+      {'message_id': a.message_id, 'feedback_token': auth.token(a.message_id, user_id)}
+      for a in self.answers
+    ]
+    return {
+      **names[0],
+      'user_message_id': self.answers[0].turn.question_id,
+      'conversation_id': self.answers[0].turn.conversation_id,
+      'version': dict(zip(('global', 'personal'), versions, strict=True)),
+      **({'choices': names} if len(names) > 1 else {}),
+    }
+
+  async def whole(self, request: Request) -> Response:
+    try:
+      choices = await attended(request, self.collect())
+    except BaseException as error:
+      self.count(error)
+      await asyncio.shield(asyncio.ensure_future(self.close(ending(error))))
+      raise
+    body = self.shape.whole(choices, self.usage())
+    await self.close()
+    return JSONResponse(body, headers=self.headers)
+
+  async def collect(self) -> list[dict[str, Any]]:
+    return list(await asyncio.gather(*(self.choice(i, a) for i, a in enumerate(self.answers))))
+
+  async def choice(self, index: int, answering: Answering) -> dict[str, Any]:
+    finish = 'error'
+    async for piece in answering.pieces():
+      finish = piece.finish_reason or finish
+    return self.shape.choice(index, ''.join(answering.texts), answering.tokens, finish)
+
+  def stream(self) -> Response:
+    events = pinged(self.events(), self.service.options.ping_seconds)
+    return EventStream(events, self.close, self.headers)
+
+  async def events(self) -> AsyncIterator[str]:
+    """One answer after the other. A failure is an event, and the stream ends without [DONE]."""
+    try:
+      for index, answering in enumerate(self.answers):
+        yield event(self.shape.chunk(index, first=True))
+        async for piece in answering.pieces():
+          if piece.text or piece.tokens:
+            yield event(self.shape.chunk(index, piece.text, piece.tokens))
+          if piece.finish_reason:
+            yield event(self.shape.chunk(index, finish=piece.finish_reason))
+    except Exception as error:
+      self.count(error)
+      await self.close('error')
+      yield event(envelope(as_api_error(error)))
+      return
+    if self.call.include_usage:
+      yield event(self.shape.usage_chunk(self.usage()))
+    yield DONE
+
+  async def close(self, finish_reason: str = 'abort'):
+    """Whatever is still running ends, and counts as over. Idempotent."""
+    if not self.answers:
+      return
+    answers, self.answers = self.answers, []
+    try:
+      await asyncio.gather(*(answering.end(finish_reason) for answering in answers))
+    finally:
+      self.service.limits.leave(self.caller.name)
+
+  def usage(self) -> dict[str, int]:
+    written = sum(len(answering.tokens) for answering in self.answers)
+    return usage(len(self.answers[0].answer.prompt_ids), written)
+
+  def count(self, error: BaseException):
+    if isinstance(error, Exception) and not isinstance(error, ClientGone):
+      self.service.metrics.errors.inc()
+
+
+def ending(error: BaseException) -> str:
+  return 'error' if isinstance(error, EngineError) else 'abort'

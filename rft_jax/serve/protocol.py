@@ -1,0 +1,135 @@
+"""What the server needs from the engine that answers and from the learner that teaches it.
+
+The server knows no tokenizer and no arrays: an engine takes messages and gives text with token ids.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from rft_jax.feedback.records import Receipt
+
+
+class ChatMessage(NamedTuple):
+  role: str  # system | user | assistant
+  content: str
+
+
+@dataclass(frozen=True)
+class Request:
+  """One answer that is wanted. Exactly one of `messages` and `prompt` (raw text) is given.
+
+  `user_id` names the personal adapter, None for none; `version` pins a global version, 0 is the
+  model without adapters, None is what is live at admission.
+  """
+
+  id: str
+  messages: tuple[ChatMessage, ...] = ()
+  prompt: str | None = None
+  user_id: str | None = None
+  version: int | None = None
+  max_tokens: int = 256
+  temperature: float = 1.0
+  top_p: float = 1.0
+  top_k: int = 0  # 0: all
+  seed: int = 0
+  stop: tuple[str, ...] = ()
+
+
+class Token(NamedTuple):
+  """`logp`: under the policy that sampled it, at its temperature. `text` may be a part of a letter
+  and serves the `logprobs` of an answer only."""
+
+  id: int
+  logp: float
+  text: str = ''
+
+
+class Piece(NamedTuple):
+  """A part of an answer. The last one, and only that, has a finish_reason: stop or length.
+
+  Text that may turn out to be part of a stop string, or half a letter, is held back; so pieces may
+  have tokens without text.
+  """
+
+  text: str
+  tokens: tuple[Token, ...] = ()
+  finish_reason: str | None = None
+
+
+class Answer(Protocol):
+  """An admitted request: versions are fixed from here on. Iterating gives its pieces once; a reader
+  may be slow, the engine buffers. Iteration raises EngineError where generation fails."""
+
+  @property
+  def prompt_ids(self) -> tuple[int, ...]: ...
+
+  @property
+  def global_version(self) -> int: ...
+
+  @property
+  def personal_version(self) -> int: ...
+
+  def __aiter__(self) -> AsyncIterator[Piece]: ...
+
+  def cancel(self) -> None:
+    """Frees the slot at once; idempotent, also after the end."""
+
+
+class EngineError(Exception):
+  """The engine cannot do this. `status`: 400 (prompt too long), 404 (unknown version), 429 (queue
+  full), 503 (not ready), 500."""
+
+  def __init__(self, message: str, status: int = 500, code: str | None = None):
+    super().__init__(message)
+    self.message, self.status, self.code = message, status, code
+
+
+class Engine(Protocol):
+  @property
+  def ready(self) -> bool:
+    """Whether everything is compiled and loaded."""
+    ...
+
+  @property
+  def slots_busy(self) -> int: ...
+
+  async def submit(self, request: Request) -> Answer:
+    """Waits for a slot. Raises EngineError; cancelling the call gives the place in the queue up."""
+    ...
+
+  def versions(self, user_id: str | None) -> tuple[int, int]:
+    """(global, personal) version that this user is answered by now."""
+    ...
+
+  def global_versions(self) -> list[int]:
+    """What `rft@vN` can name."""
+    ...
+
+
+class Learner(Protocol):
+  """It reads the ledger itself; the server only wakes it, and asks for what moves served weights.
+
+  It keeps `store.versions.served`, the `reflection` series of `store.samples`, and the metrics of
+  training up to date.
+  """
+
+  def notify(self, receipt: Receipt) -> None:
+    """Feedback was given or taken back, durably. Called in the event loop: must not block."""
+
+  async def reset(self, user_id: str) -> None:
+    """Back to no personal adapter; what it had learned never teaches it again."""
+
+  async def export(self, user_id: str) -> bytes | None:
+    """The personal adapter as safetensors with PEFT names; None where there is none."""
+    ...
+
+  async def forget(self, user_id: str) -> None:
+    """The store has erased this user: drop the adapter from memory and disk."""
+
+  async def rollback(self, scope: str, version: int, reason: str, actor: str) -> list[int]:
+    """By `store.versions.rollback`, then in the engine. The versions undone; LedgerError."""
+    ...
+
+  async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
+    """By `store.versions.freeze`."""

@@ -1,0 +1,60 @@
+"""The server: an app over a store, an engine and a learner, and the process that serves it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from rft_jax.registry import UserError
+from rft_jax.serve import admin, completions, errors, judging, mine, pages
+from rft_jax.serve.auth import LOOPBACK
+from rft_jax.serve.service import Service
+
+SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
+DRAIN_SECONDS = 30  # that running answers get at the end
+
+
+def create_app(service: Service) -> FastAPI:
+  @contextlib.asynccontextmanager
+  async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await service.auth.ensure_local()
+    sweeping = asyncio.ensure_future(sweep(service))
+    try:
+      yield
+    finally:
+      sweeping.cancel()
+
+  app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+  errors.install(app)
+  for part in (completions, judging, mine, admin, pages):
+    app.include_router(part.routes(service))
+  return app
+
+
+async def sweep(service: Service):
+  """Rejects feedback that has waited too long for its answer."""
+  while True:
+    await asyncio.sleep(SWEEP_SECONDS)
+    with contextlib.suppress(errors.StoreUnavailable):
+      await asyncio.wrap_future(service.store.events.expire())
+
+
+def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
+  """Serves until a signal, then lets running answers end. UserError where anyone could do
+  anything: beyond this machine, only with keys."""
+  if host not in LOOPBACK and not service.store.users.has_keys():
+    raise UserError(
+      f'host={host!r} would let everyone on the network in: make an API key first '
+      '(rft_jax.serve.auth.make_key), or serve on 127.0.0.1'
+    )
+  uvicorn.run(
+    create_app(service),
+    host=host,
+    port=port,
+    access_log=False,
+    log_level='warning',
+    server_header=False,
+    timeout_graceful_shutdown=DRAIN_SECONDS,
+  )

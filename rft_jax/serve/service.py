@@ -1,0 +1,40 @@
+"""What every route shares."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rft_jax.feedback.store import Store
+from rft_jax.serve.auth import Auth, load_secret
+from rft_jax.serve.limits import Limits, Rates
+from rft_jax.serve.metrics import Metrics
+from rft_jax.serve.protocol import Engine, Learner
+
+
+@dataclass(frozen=True)
+class Options:
+  """Settings of a server. `suggestions`: {title, prompt, hint} for the page's welcome."""
+
+  model: str = 'rft'  # what the page calls the model
+  max_tokens: int = 256  # of an answer that does not say
+  most_tokens: int = 4096  # of any answer
+  ping_seconds: float = 15.0
+  suggestions: tuple[dict[str, str], ...] = ()
+  rates: Rates = field(default_factory=Rates)
+
+
+class Service:
+  def __init__(
+    self,
+    store: Store,
+    engine: Engine,
+    learner: Learner,
+    options: Options | None = None,
+    metrics: Metrics | None = None,
+  ):
+    """`metrics`: those that engine and learner write into, if they do."""
+    self.store, self.engine, self.learner = store, engine, learner
+    self.options = options or Options()
+    self.metrics = metrics or Metrics()
+    self.limits = Limits(self.options.rates)
+    secret = load_secret(Path(store.db.path).with_name('secret'))
+    self.auth = Auth(store, secret)
