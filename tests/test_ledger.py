@@ -1,5 +1,6 @@
 """The ledger: an event has its effect on a scope once, and whatever has an effect can be undone."""
 
+import random
 import sqlite3
 import time
 
@@ -306,6 +307,52 @@ def test_quarantine_stops_events_that_wait_or_are_being_learned(store, user):
     store.ledger.apply(batch, '', '', {}).result(LATER)
   assert {store.events.receipt(vote.id).status for vote in votes} == {'quarantined'}
   assert not store.ledger.pending()
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_any_course_of_things_keeps_ledger_and_weights_together(seed, tmp_path):
+  """Votes, retractions, updates, rollbacks, freezes and restarts, at random."""
+  noise, path = random.Random(seed), tmp_path / 'store.db'
+  store = Store(path)
+  user = store.users.create().result(LATER).id
+  answers, scope = [chat(store, user) for _ in range(5)], of_user(user)
+  for _ in range(60):
+    match noise.choice(['vote', 'vote', 'vote', 'retract', 'learn', 'crash', 'rollback', 'thaw']):
+      case 'vote':
+        given = feedback(noise.choice(answers), value={'label': noise.random() < 0.5})
+        store.events.add(given, user).result(LATER)
+      case 'retract':
+        for receipt in store.events.of_author(user, 1):
+          store.events.retract(receipt.id, user).result(LATER)
+      case 'learn':
+        if batch := store.ledger.claim(scope, 3, replay=2).result(LATER):
+          folding.learn(store, tmp_path, batch)
+      case 'crash':
+        store.ledger.claim(scope, 2).result(LATER)
+        store.close()
+        store = Store(path)
+        for batch in store.ledger.recover():
+          folding.learn(store, tmp_path, batch)
+      case 'rollback':
+        versions = [0, *(batch.version for batch in store.versions.history(scope))]
+        events, frozen = noise.choice(['pending', 'quarantined']), noise.random() < 0.5
+        to = noise.choice(versions)
+        store.versions.rollback(scope, to, 'x', 'me', events, frozen).result(LATER)
+      case 'thaw':
+        store.versions.freeze(scope, False, 'me').result(LATER)
+    check_agreement(store, tmp_path, scope)
+  store.close()
+
+
+def check_agreement(store, root, scope):
+  """The ledger has what the live weights have seen, once, and nothing else."""
+  history, weights = store.versions.history(scope), ''
+  for batch in history:
+    weights = folding.fold(weights, batch)
+  live = store.versions.state(scope).live_version
+  assert weights == folding.weights(root, scope, live)
+  learned = [seq for batch in history for seq in seqs(batch)]
+  assert sorted(learned) == applied(store, scope) and len(set(learned)) == len(learned)
 
 
 @pytest.mark.slow

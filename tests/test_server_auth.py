@@ -176,6 +176,15 @@ def test_a_user_can_be_forgotten(served):
   assert words == ['', '']
 
 
+def test_the_local_user_can_be_forgotten_and_begins_anew(served):
+  before = served.client.get('/v1/me').json()['user_id']
+  ask(served.client)
+  served.client.delete('/v1/me')
+  assert served.client.get('/v1/me').json()['user_id'] != before
+  assert served.client.get('/v1/conversations').json()['data'] == []
+  assert vote(served.client, ask(served.client).json()['rft']['message_id']).status_code == 201
+
+
 def test_an_idempotency_key_must_be_the_id(served):
   message_id = ask(served.client).json()['rft']['message_id']
   body = {

@@ -1,10 +1,21 @@
-"""A batch with everything that its events speak of, as the learner needs it."""
+"""Batches: which events are in one, and everything that they speak of, as the learner needs it."""
 
+import hashlib
+import random
 import sqlite3
+from collections import Counter
 
-from rft_jax.feedback import rows
-from rft_jax.feedback.records import Batch, Generation, Item
+from rft_jax.feedback import gates, rows
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.ids import uuid7
+from rft_jax.feedback.records import GLOBAL, Batch, Generation, Item
 
+REPLAYABLE = """
+SELECT a.event_seq AS seq, g.weight FROM applied a
+JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
+WHERE a.scope = ? AND g.state = 'ok' AND a.event_seq NOT IN (SELECT event_seq FROM replaced)
+ORDER BY a.event_seq
+"""
 ITEMS = """
 SELECT e.*, i.role, i.weight, g.ref_logp FROM train_item i
 JOIN feedback_event e ON e.seq = i.event_seq
@@ -13,6 +24,62 @@ LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
 WHERE i.batch_id = ? ORDER BY i.role, e.seq
 """
 EXTRA = ('role', 'weight', 'ref_logp')
+
+
+def fair(found: list[sqlite3.Row], scope: str, limit: int, rules: Rules) -> list[sqlite3.Row]:
+  """The first `limit` events; of the global model, no more of one user than their share."""
+  cap = gates.influence(limit, rules) if scope == GLOBAL else limit
+  taken: Counter[str] = Counter()
+  chosen = []
+  for row in found:
+    if taken[row['user_id']] < cap and len(chosen) < limit:
+      taken[row['user_id']] += 1
+      chosen.append(row)
+  return chosen
+
+
+def open_batch(
+  connection: sqlite3.Connection, scope: str, new: list[sqlite3.Row], config_sha: str, now_us: int
+) -> str:
+  query = """SELECT live_version,
+    (SELECT coalesce(max(version), 0) + 1 FROM model_version v WHERE v.scope = s.scope)
+    FROM scope_state s WHERE scope = ?"""
+  parent, version = connection.execute(query, (scope,)).fetchone()
+  seqs = [row['seq'] for row in new]
+  batch = {
+    'id': uuid7(),
+    'scope': scope,
+    'parent_version': parent,
+    'version': version,
+    'status': 'claimed',
+    'rng_seed': seed_of(scope, version, seqs),
+    'config_sha': config_sha,
+    'claimed_us': now_us,
+    'reason': '',
+  }
+  rows.insert(connection, 'train_batch', batch)
+  add_items(connection, batch['id'], 'new', new)
+  return batch['id']
+
+
+def seed_of(scope: str, version: int, seqs: list[int]) -> int:
+  """Of the batch's content, so that the same history gives the same weights; 31 bits."""
+  digest = hashlib.sha256(f'{scope} {version} {seqs}'.encode()).digest()
+  return int.from_bytes(digest[:4]) >> 1
+
+
+def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count: int):
+  found = connection.execute(REPLAYABLE, (scope,)).fetchall() if count else []
+  query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
+  seed = connection.execute(query, (batch_id,)).fetchone()[0]
+  chosen = random.Random(seed).sample(found, min(count, len(found)))
+  add_items(connection, batch_id, 'replay', chosen)
+
+
+def add_items(connection: sqlite3.Connection, batch_id: str, role: str, found: list[sqlite3.Row]):
+  for row in found:
+    item = {'batch_id': batch_id, 'event_seq': row['seq'], 'role': role, 'weight': row['weight']}
+    rows.insert(connection, 'train_item', item)
 
 
 def read_batch(connection: sqlite3.Connection, batch_id: str) -> Batch:

@@ -8,21 +8,17 @@ After a crash `recover` gives the claimed batch again, to be redone or rolled fo
 moment at which weights and ledger disagree.
 """
 
-import hashlib
 import json
-import random
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from rft_jax.feedback import gates, rows
-from rft_jax.feedback.batches import read_batch
+from rft_jax.feedback import rows
+from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
-from rft_jax.feedback.ids import uuid7
-from rft_jax.feedback.records import GLOBAL, Batch, Version
+from rft_jax.feedback.records import Batch, Version
 
 PENDING = """
 FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
@@ -30,12 +26,6 @@ JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversati
 WHERE g.state = 'ok' AND c.deleted_us IS NULL
   AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)
   AND NOT EXISTS (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope)
-"""
-REPLAYABLE = """
-SELECT a.event_seq AS seq, g.weight FROM applied a
-JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
-WHERE a.scope = ? AND g.state = 'ok' AND a.event_seq NOT IN (SELECT event_seq FROM replaced)
-ORDER BY a.event_seq
 """
 BUSY = """
 SELECT 1 FROM train_batch WHERE scope = :scope AND status = 'claimed'
@@ -165,62 +155,6 @@ class Ledger:
 
 def ensure_scope(connection: sqlite3.Connection, scope: str):
   connection.execute('INSERT OR IGNORE INTO scope_state VALUES (?, 0, 0, 0, 0)', (scope,))
-
-
-def fair(found: list[sqlite3.Row], scope: str, limit: int, rules: Rules) -> list[sqlite3.Row]:
-  """The first `limit` events; of the global model, no more of one user than their share."""
-  cap = gates.influence(limit, rules) if scope == GLOBAL else limit
-  taken: Counter[str] = Counter()
-  chosen = []
-  for row in found:
-    if taken[row['user_id']] < cap and len(chosen) < limit:
-      taken[row['user_id']] += 1
-      chosen.append(row)
-  return chosen
-
-
-def open_batch(
-  connection: sqlite3.Connection, scope: str, new: list[sqlite3.Row], config_sha: str, now_us: int
-) -> str:
-  query = """SELECT live_version,
-    (SELECT coalesce(max(version), 0) + 1 FROM model_version v WHERE v.scope = s.scope)
-    FROM scope_state s WHERE scope = ?"""
-  parent, version = connection.execute(query, (scope,)).fetchone()
-  seqs = [row['seq'] for row in new]
-  batch = {
-    'id': uuid7(),
-    'scope': scope,
-    'parent_version': parent,
-    'version': version,
-    'status': 'claimed',
-    'rng_seed': seed_of(scope, version, seqs),
-    'config_sha': config_sha,
-    'claimed_us': now_us,
-    'reason': '',
-  }
-  rows.insert(connection, 'train_batch', batch)
-  add_items(connection, batch['id'], 'new', new)
-  return batch['id']
-
-
-def seed_of(scope: str, version: int, seqs: list[int]) -> int:
-  """Of the batch's content, so that the same history gives the same weights; 31 bits."""
-  digest = hashlib.sha256(f'{scope} {version} {seqs}'.encode()).digest()
-  return int.from_bytes(digest[:4]) >> 1
-
-
-def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count: int):
-  found = connection.execute(REPLAYABLE, (scope,)).fetchall() if count else []
-  query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
-  seed = connection.execute(query, (batch_id,)).fetchone()[0]
-  chosen = random.Random(seed).sample(found, min(count, len(found)))
-  add_items(connection, batch_id, 'replay', chosen)
-
-
-def add_items(connection: sqlite3.Connection, batch_id: str, role: str, found: list[sqlite3.Row]):
-  for row in found:
-    item = {'batch_id': batch_id, 'event_seq': row['seq'], 'role': role, 'weight': row['weight']}
-    rows.insert(connection, 'train_item', item)
 
 
 def claimed(connection: sqlite3.Connection, batch: Batch) -> sqlite3.Row:

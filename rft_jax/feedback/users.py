@@ -47,6 +47,12 @@ class Users:
     found = self.db.read('SELECT * FROM user WHERE id = ?', user_id)
     return rows.user(found[0]) if found else None
 
+  def named(self, display: str) -> User | None:
+    """The first user of this name who is not erased."""
+    query = 'SELECT * FROM user WHERE display = ? AND deleted_us IS NULL ORDER BY id LIMIT 1'
+    found = self.db.read(query, display)
+    return rows.user(found[0]) if found else None
+
   def all(self) -> list[User]:
     return [rows.user(row) for row in self.db.read('SELECT * FROM user ORDER BY created_us')]
 

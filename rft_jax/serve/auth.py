@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from rft_jax.feedback import rows
 from rft_jax.feedback.ids import is_id
 from rft_jax.feedback.records import ApiKey, User
 from rft_jax.feedback.store import Store
@@ -25,7 +24,7 @@ COOKIE = 'rft_user'
 COOKIE_SECONDS = 365 * 86_400
 TOKEN_SECONDS = 7 * 86_400
 PREFIX = 'rft-sk-'
-LOCAL_USER = '00000000-0000-7000-8000-000000000000'  # who calls from this machine without a name
+LOCAL = 'local'  # the name of the user that calls from this machine without a key or a cookie
 LOOPBACK = {'127.0.0.1', '::1', 'localhost'}
 
 
@@ -89,10 +88,16 @@ class Auth:
     if user := self.by_cookie(request):
       return self.with_scopes(user, request, 'web')
     if self.is_open and is_local(request):
-      user = self.store.users.get(LOCAL_USER)
-      assert user, 'made at the start'
+      user = self.store.users.named(LOCAL)
+      if not user:
+        raise ApiError(503, 'the server is starting', None, 'starting', 1)
       return self.with_scopes(user, request, 'api')
     raise ApiError(401, 'an API key is needed', code='missing_key')
+
+  async def ensure_local(self):
+    """Makes the local user, at the start and where they had themselves erased."""
+    if not self.store.users.named(LOCAL):
+      await asyncio.wrap_future(self.store.users.create(LOCAL))
 
   def with_scopes(self, user: User, request: Request, source: str) -> Caller:
     everything = self.is_open and is_local(request)
@@ -170,12 +175,3 @@ def check_origin(request: Request):
   foreign = origin is not None and urlsplit(origin).netloc != request.headers.get('host', '')
   if foreign or request.headers.get('sec-fetch-site') == 'cross-site':
     raise ApiError(403, 'requests from other sites need an API key', code='foreign_origin')
-
-
-async def ensure_local_user(store: Store):
-  """The user that callers from this machine are, before there are keys."""
-  if store.users.get(LOCAL_USER):
-    return
-  user = User(LOCAL_USER, 'local', created_us=time.time_ns() // 1000)
-  done = store.db.write('local_user', lambda c: rows.insert(c, 'user', vars(user)))
-  await asyncio.wrap_future(done)

@@ -59,6 +59,7 @@ def routes(service: Service) -> APIRouter:
     user = auth.identify(request, 'chat').user
     await asyncio.wrap_future(store.users.erase(user.id, user.id))
     await service.learner.forget(user.id)
+    await auth.ensure_local()
     response = JSONResponse({'user_id': user.id, 'deleted': True})
     response.delete_cookie(COOKIE)
     return response

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from rft_jax.registry import UserError
 from rft_jax.serve import admin, completions, errors, judging, mine, pages
-from rft_jax.serve.auth import LOOPBACK, ensure_local_user
+from rft_jax.serve.auth import LOOPBACK
 from rft_jax.serve.service import Service
 
 SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
@@ -19,7 +19,7 @@ DRAIN_SECONDS = 30  # that running answers get at the end
 def create_app(service: Service) -> FastAPI:
   @contextlib.asynccontextmanager
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    await ensure_local_user(service.store)
+    await service.auth.ensure_local()
     sweeping = asyncio.ensure_future(sweep(service))
     try:
       yield
