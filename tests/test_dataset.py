@@ -317,7 +317,7 @@ SLOW = pytest.mark.slow
   'preset, streaming',
   [
     ('sft', True),
-    ('cpt', False),
+    pytest.param('cpt', False, marks=SLOW),
     pytest.param('dpo', True, marks=SLOW),
     pytest.param('sft', False, marks=SLOW),
   ],
