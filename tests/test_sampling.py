@@ -84,7 +84,7 @@ class Counted:
   """A decoder that notes each decoding step."""
 
   def __init__(self, decoder):
-    self.decoder, self.steps = decoder, []
+    self.decoder, self.config, self.steps = decoder, decoder.config, []
 
   def apply(self, *args, method):
     if method == 'decode':
