@@ -13,6 +13,7 @@ from rft_jax.infra.parallel import Pmap
 from rft_jax.sampling import make_rollout
 from rft_jax.steps import make_total
 from rft_jax.tasks import make_task
+from rft_jax.types import Example
 
 ROUNDS = 3
 
@@ -110,7 +111,8 @@ def test_turns_become_rows_of_one_group():
 
 def test_a_demonstration_stands_against_the_answer_to_the_same_prompt():
   tokenizer = characters(alphabet='abcd=')
-  e = answers(tokenizer, [('a=', 'b', 1.0), ('b=', 'c', 1.0)], 3, 3)
+  rows = [(Example('a=', None), 'b', 1.0), (Example('b=', None), 'c', 1.0)]
+  e = answers(tokenizer, rows, 3, 3)
   own = e.replace(tokens=e.tokens[:, ::-1], rewards=e.rewards + 5)
   pair = against(own, e)
   assert pair.group == 2 and sequence_rewards(pair).tolist() == [1, 0, 1, 0]
