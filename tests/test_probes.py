@@ -77,10 +77,17 @@ def slow(*values):
 
 @pytest.mark.parametrize(
   'preset,length',
-  [('reinforce', 1), ('grpo', 1), ('ppo', 1), slow('reinforce', 3), slow('grpo', 3), ('ppo', 3)],
+  [
+    ('reinforce', 1),
+    ('grpo', 1),
+    ('ppo', 1),
+    slow('reinforce', 3),
+    slow('grpo', 3),
+    slow('ppo', 3),
+  ],
 )
 def test_the_moment_to_stop_is_learned(preset, length):
-  metrics = train(preset, LENGTH, length, 60 + 80 * length, stop=tiny.STOP)
+  metrics = train(preset, LENGTH, length, 60 + 40 * length, stop=tiny.STOP)
   assert metrics['reward/mean'] > 0.9 and metrics['rollout/truncated'] < 0.1
 
 
