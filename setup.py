@@ -27,6 +27,7 @@ setup(
     'flax>=0.12',
     'huggingface-hub>=1',
     'jax>=0.10,<0.13',
+    'jinja2>=3.1',
     'matplotlib>=3.8',
     'ml-collections>=1.1',
     'numpy>=2',
