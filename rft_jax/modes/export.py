@@ -11,7 +11,7 @@ from rft_jax.models.hf_config import write_config
 from rft_jax.models.lora import merge
 from rft_jax.modes.restored import restored
 from rft_jax.modes.session import Session, open_session
-from rft_jax.registry import ConfigError
+from rft_jax.registry import ConfigError, UserError
 
 
 def run(config, workdir: str, started: float) -> dict:
@@ -24,6 +24,8 @@ def run(config, workdir: str, started: float) -> dict:
   architecture = session.model.architecture
   if c.adapter and architecture.lora is None:
     raise ConfigError('export.adapter=True needs a model with adapters: set model.lora.rank')
+  if os.path.exists(directory):
+    raise UserError(f'{directory} exists: name another by export.path, or remove it')
   with restored(session, workdir) as found:
     weights, step = found.state.weights, found.step
   if c.adapter:

@@ -59,10 +59,12 @@ class Session(NamedTuple):
     init = self.policies[model].init
     if base is not None:
       fresh = jax.jit(init)(seed)
-      trunk = {name: base['decoder'] for name in ('decoder', 'critic') if name in fresh}
-      return fresh | jax.tree.map(jnp.copy, trunk)
+      copied = dict(decoder='decoder', critic='decoder', adapters='adapters')
+      return fresh | {k: jax.tree.map(jnp.copy, base[v]) for k, v in copied.items() if k in fresh}
     if not self.model.directory:
-      return jax.jit(init)(seed)
+      fresh = jax.jit(init)(seed)
+      stored = lambda x: x.astype(self.model.dtype)
+      return fresh | {'decoder': jax.tree.map(stored, fresh['decoder'])}
     decoder = self.model.decoder(self.placement)
     rest = jax.jit(lambda key: {k: v for k, v in init(key).items() if k != 'decoder'})(seed)
     if 'critic' in rest:
