@@ -21,6 +21,7 @@ from rft_jax.collecting import (
 )
 from rft_jax.data.recorded import Recorded
 from rft_jax.infra.optim import make_optimizer
+from rft_jax.models.config import ModelConfig
 from rft_jax.modes.rules import parse_rule
 from rft_jax.modes.session import Session, algorithm_of
 from rft_jax.objectives import make_objective
@@ -47,6 +48,7 @@ class Stage:
     self.policy = session.policies[config.model]
     self.rng = jax.random.fold_in(jax.random.key(session.config.seed), index)
     check_sizes(config, self.placement.shards)
+    check_length(config, self.policy.decoder.config)
     check_packing(config, self.algorithm)
     self.tx = make_optimizer(config.optimizer, config.steps * config.epochs * config.minibatches)
     self.objective = make_objective(
@@ -245,6 +247,16 @@ def check_sizes(config, shards: int) -> None:
         f'{name}={count} must be a multiple of {parts}: {shards} shards x minibatches='
         f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
       )
+
+
+def check_length(config, model: ModelConfig) -> None:
+  """Raises ConfigError where rows are longer than the positions that a model has learned."""
+  longest, length = model.max_position_embeddings, config.max_prompt + config.max_new
+  if model.family.positions == 'learned' and length > longest:
+    raise ConfigError(
+      f'max_prompt={config.max_prompt} + max_new={config.max_new} is more than the {longest} '
+      'positions that the model has learned: lower them'
+    )
 
 
 def check_packing(config, algorithm: Algorithm) -> None:
