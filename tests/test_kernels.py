@@ -67,5 +67,6 @@ def test_a_kernel_is_chosen_only_for_shapes_that_suit_it():
   assert choose('cudnn') is None, 'cuDNN has no float32'
   assert choose('cudnn', q.astype(jnp.bfloat16)) is kernels.fused
   assert choose('cudnn', q.astype(jnp.bfloat16), attn_logit_softcapping=5.0) is None
+  assert choose('cudnn', q.astype(jnp.bfloat16)[..., :127, :]) is None, 'an odd length'
   assert choose('splash') is kernels.splash
   assert choose('splash', q[..., :100, :]) is None, 'no whole blocks'

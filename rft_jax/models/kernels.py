@@ -26,9 +26,11 @@ def choose(c: ModelConfig, q, own, past):
 
 
 def _cudnn_fits(c, q, own, past):
-  """Half precision, head widths in eights up to 128, and no cap on the scores."""
-  width = q.shape[-1]
-  return q.dtype == jnp.bfloat16 and width % 8 == 0 and width <= 128 and not _capped(c)
+  """Half precision, even lengths, head widths in eights up to 128, and no cap on the scores."""
+  width, length = q.shape[-1], 0 if past is None else past.k.shape[2]
+  even = q.shape[4] % 2 == 0 and length % 2 == 0
+  capped = bool(c.attn_logit_softcapping)
+  return q.dtype == jnp.bfloat16 and even and width % 8 == 0 and width <= 128 and not capped
 
 
 def _splash_fits(c, q, own, past):
@@ -36,10 +38,6 @@ def _splash_fits(c, q, own, past):
   length = 0 if past is None else past.k.shape[2]
   sizes = q.shape[4], q.shape[5], length
   return len(c.kinds) == 1 and not any(size % BLOCK for size in sizes)
-
-
-def _capped(c):
-  return bool(c.attn_logit_softcapping)
 
 
 def fused(c: ModelConfig, q, own, past, span, view, implementation: Any = 'cudnn'):
