@@ -56,7 +56,7 @@ def init_adapters(c: ModelConfig, rng: Array) -> PyTree:
 def merge(c: ModelConfig, params: PyTree, adapters: PyTree, amount: Array, sign: int = 1) -> PyTree:
   """The decoder's parameters with so much f32[A] of each adapter added; sign=-1 takes them off."""
   layers = {
-    name: params[name] + sign * _delta(c, name, modules, amount).astype(params[name].dtype)
+    name: (params[name] + sign * _delta(c, name, modules, amount)).astype(params[name].dtype)
     for name, modules in adapters['layers'].items()
   }
   return params | layers
