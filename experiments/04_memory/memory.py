@@ -26,7 +26,7 @@ from rft_jax.config import stage
 from rft_jax.infra.optim import make_optimizer
 from rft_jax.infra.parallel import Mesh
 from rft_jax.models.config import Lora, ModelConfig
-from rft_jax.models.policy import make_policy, token_scores
+from rft_jax.models.policy import LOGITS, in_chunks, make_policy, token_scores
 from rft_jax.objectives import make_objective
 from rft_jax.objectives.tokens import reference_of
 from rft_jax.sampling import make_rollout, sampling
@@ -97,12 +97,10 @@ def log_probs(chunked: bool, size: str = '0.5B', tokens: int = 32_768):
     return (scores['logp'] + scores['entropy']).sum()
 
   def ours(params, e, hidden):
-    from rft_jax.models import policy as module
-
-    found = module._in_chunks(
+    found = in_chunks(
       lambda h, t: token_scores(policy.logits(params, h), t, ('entropy',)),
       e.target,
-      module.LOGITS // VOCAB,
+      LOGITS // VOCAB,
       hidden,
       e.tokens,
     )

@@ -85,7 +85,7 @@ def make_policy(
 
   def by_columns(function, e: Experience, *inputs):
     wanted = e.target[:, e.prefix :]
-    found = _in_chunks(function, wanted, shards * LOGITS // config.vocab_size, *inputs)
+    found = in_chunks(function, wanted, shards * LOGITS // config.vocab_size, *inputs)
     return {name: jnp.pad(x, ((0, 0), (e.prefix, 0))) for name, x in found.items()}
 
   def score(params, experience, temperature=1.0, needs=frozenset(), rng=None):
@@ -155,7 +155,7 @@ def token_scores(logits: Array, tokens: Array, measures: tuple[str, ...] = ()) -
   return out
 
 
-def _in_chunks(function, wanted: Array, limit: int, *inputs):
+def in_chunks(function, wanted: Array, limit: int, *inputs):
   """function of rows [M,...] -> dict of [M], for inputs [N,T,...] -> dict of [N,T]; about `limit`
   rows at a time, forward and backward. Where there are several chunks, those without an entry of
   wanted bool[N,T] are skipped and zero.
