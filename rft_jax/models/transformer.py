@@ -42,12 +42,13 @@ class Decoder(nn.Module):
 
   def setup(self):
     c = self.config
-    layers, starts = (
-      c.num_hidden_layers,
-      dict(ones=nn.initializers.ones, zeros=nn.initializers.zeros),
+    layers, normal = c.num_hidden_layers, nn.initializers.normal
+    starts = dict(
+      ones=nn.initializers.ones,
+      zeros=nn.initializers.zeros,
+      wide=normal(c.initializer_range),
+      narrow=normal(c.initializer_range / (2 * layers) ** 0.5),
     )
-    starts['wide'] = nn.initializers.normal(c.initializer_range)
-    starts['narrow'] = nn.initializers.normal(c.initializer_range / (2 * layers) ** 0.5)
     unit = 'zeros' if c.family.norm == 'rms_plus_one' else 'ones'
     weights = {
       name: self.param(name, starts[init], (layers, *shape))
