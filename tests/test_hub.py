@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from rft_jax.infra import hub, hub_save, peft
 from rft_jax.models.config import Lora
 from rft_jax.models.hf_config import write_config
 from rft_jax.models.lora import init_adapters, merge
+from rft_jax.modes.stage import check_length
 from rft_jax.registry import ConfigError, UserError
 from tests.checkpoints import CHECKPOINTS, reference, reference_logits, rows, write_checkpoint
 from tests.test_families import HOME, logits_of
@@ -111,6 +113,11 @@ def edit(path, change):
   save_file(tensors, path / 'model.safetensors')
 
 
+def configure(path, **entries):
+  file = path / 'config.json'
+  file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
 NORM = 'model.layers.1.input_layernorm.weight'
 DAMAGES = dict(
   missing_shard=(damage_missing_shard, 'lacks model-00001-of-00002.safetensors'),
@@ -119,6 +126,8 @@ DAMAGES = dict(
   missing=(lambda p: edit(p, lambda t: t.pop(NORM)), f'lacks {NORM}'),
   extra=(lambda p: edit(p, lambda t: t.update(odd=np.zeros(3))), 'odd has no place'),
   no_config=(lambda p: (p / 'config.json').unlink(), 'no config.json'),
+  wrong_type=(lambda p: configure(p, hidden_size='abc'), 'cannot be read'),
+  wrong_layers=(lambda p: configure(p, num_hidden_layers=-1), 'num_hidden_layers=-1'),
   not_json=(lambda p: (p / 'config.json').write_text('{'), 'cannot be read'),
   no_weights=(lambda p: (p / 'model.safetensors').unlink(), 'no model.safetensors'),
 )
@@ -233,3 +242,14 @@ def test_merging_is_adding_and_can_be_undone(name, tmp_path):
   )
   back = merge(c, merged, bank, amount, sign=-1)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), back, variables['params'])
+
+
+def test_rows_longer_than_the_learned_positions_are_refused(tmp_path):
+  write_checkpoint(tmp_path / 'gpt2', 'gpt2')
+  write_checkpoint(tmp_path / 'llama', 'llama3')
+  learned, turned = (hub.model_config(str(tmp_path / name)) for name in ('gpt2', 'llama'))
+  sizes = lambda new: SimpleNamespace(max_prompt=200, max_new=new)
+  check_length(sizes(56), learned)
+  check_length(sizes(57), turned)
+  with pytest.raises(ConfigError, match='256 positions'):
+    check_length(sizes(57), learned)

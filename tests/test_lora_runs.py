@@ -67,3 +67,22 @@ def test_it_can_be_evaluated_and_exported_but_not_over_another(whole):
     c.export.adapter = adapter
     with pytest.raises(UserError, match='exists'):
       export.run(c, str(whole), 0.0)
+
+
+@pytest.mark.parametrize(
+  'settings,message',
+  [
+    (dict(targets='nothing'), 'matches none of the modules'),
+    (dict(path='adapter'), 'set model.path'),
+    (dict(rank=0, path='adapter'), 'needs model.lora.rank'),
+  ],
+)
+def test_adapters_that_cannot_work_are_refused_before_anything_is_written(
+  settings, message, tmp_path
+):
+  c = adapted()
+  c.model.update(param_dtype='float32')
+  c.model.lora.update(settings)
+  with pytest.raises(UserError, match=message):
+    run(c, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()

@@ -53,6 +53,7 @@ def locate(path: str) -> str:
 
 def config_entries(directory: str) -> dict[str, Any]:
   """The config.json with the defaults of its class; of a multimodal model, that of its text."""
+  from huggingface_hub.errors import StrictDataclassError
   from transformers import AutoConfig
   from transformers.utils import logging
 
@@ -64,7 +65,7 @@ def config_entries(directory: str) -> dict[str, Any]:
     with open(file) as text:
       raw = json.load(text)
     entries = AutoConfig.from_pretrained(directory).to_dict()
-  except (ValueError, KeyError, TypeError, OSError) as error:
+  except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
     raise HubError(f'{file} cannot be read: {" ".join(str(error).split())[:200]}') from error
   return entries['text_config'] if 'text_config' in raw else entries
 

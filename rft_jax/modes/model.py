@@ -10,6 +10,7 @@ from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
 from rft_jax.infra.parallel import Mesh, Placement
 from rft_jax.models.config import Lora, ModelConfig
+from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
 
@@ -51,11 +52,11 @@ def open_model(config: Any, placement: Placement) -> Model:
   if not settings.path:
     tokenizer = load_tokenizer('characters' if config.tokenizer == 'auto' else config.tokenizer)
     sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
-    architecture = ModelConfig(vocab_size=len(tokenizer), **sizes, **ours)
+    architecture = _checked(ModelConfig(vocab_size=len(tokenizer), **sizes, **ours))
     return Model(architecture, tokenizer, '', stop_tokens(tokenizer), settings.param_dtype)
   _check_alone(settings)
   directory = hub.locate(settings.path)
-  architecture = hub.model_config(directory, tuple(settings.ignore), **ours)
+  architecture = _checked(hub.model_config(directory, tuple(settings.ignore), **ours))
   tokenizer = load_tokenizer(directory if config.tokenizer == 'auto' else config.tokenizer)
   if len(tokenizer) > architecture.vocab_size:
     raise ConfigError(
@@ -72,7 +73,16 @@ def _lora(settings) -> Lora | None:
     if settings.lora.path:
       raise ConfigError('model.lora.path needs model.lora.rank: at least that of the adapter')
     return None
+  if settings.lora.path and not settings.path:
+    raise ConfigError('model.lora.path belongs to a checkpoint: set model.path to it')
   return Lora(**options)
+
+
+def _checked(c: ModelConfig) -> ModelConfig:
+  """Raises ConfigError where the adapters' targets match nothing."""
+  if c.lora:
+    adapter_shapes(c)
+  return c
 
 
 def _check_alone(settings) -> None:
