@@ -2,9 +2,10 @@
 
 A short warm-up, then a model of its own learns from pairs of a right and a wrong answer which is
 better (Bradley-Terry), then it rewards the policy inside the fused step, where the task's own
-verifier only watches (reward/true). Expected: at least 95 % of held-out pairs ranked right, and the
-policy's greedy accuracy from about 55 % to at least 95 %. Paper: arXiv:2203.02155. Two CPU cores,
-under two minutes:
+verifier only watches (reward/true). Too weak a KL lets the policy find what the reward model likes
+and is wrong: at 0.02 accuracy fell with one seed in three. Expected: every held-out pair ranked
+right; the policy's greedy accuracy from .42-.88 to .97-1.0 with seeds 0 to 3, .75 with seed 4.
+Paper: arXiv:2203.02155. Two CPU cores, under two minutes:
   python -m rft_jax.main --config=configs/reward_model.py
 """
 
@@ -32,7 +33,7 @@ def get_config(variant: str = ''):
     **sizes,
     steps=150,
     reward_model='judge',
-    algorithm=dict(kl='k2(coef=0.02)'),
+    algorithm=dict(kl='k2(coef=0.2)'),
     optimizer=dict(lr=1e-3, warmup=5),
   )
   if defaults.check_variant(variant) == 'smoke':
