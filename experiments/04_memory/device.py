@@ -1,6 +1,6 @@
 """Decoding and updating at real sizes with random weights, on the accelerator that is there.
 
-python experiments/03_speed/device.py [0.5B 1.5B]    # writes device.csv
+python experiments/04_memory/device.py [0.5B 1.5B]    # writes device.csv
 
 Decoding: tokens/s of a rollout at several batches, as a share of what reading the weights once per
 token would allow. Update: the share of the device's peak that 6 x parameters x tokens amounts to.
@@ -14,7 +14,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / '04_memory')]
+sys.path.insert(0, str(HERE.parents[1]))
 
 import jax
 import jax.numpy as jnp
