@@ -114,7 +114,6 @@ def _splash(c, interpret, q, own, past, texts, past_texts):
   return out.transpose(0, 2, 1, 3, 4, 5).astype(q.dtype)
 
 
-@functools.lru_cache
 def _splash_kernel(heads, queries, keys, window, cap, interpret):
   from jax.experimental.pallas.ops.tpu import splash_attention as library
 
@@ -124,14 +123,13 @@ def _splash_kernel(heads, queries, keys, window, cap, interpret):
     if window
     else library.CausalMask(shape, offset)
   )
-  with jax.ensure_compile_time_eval():
-    return library.make_splash_mha(
-      library.MultiHeadMask([seen] * heads),
-      head_shards=1,
-      q_seq_shards=1,
-      attn_logits_soft_cap=cap,
-      interpret=interpret,
-    )
+  return library.make_splash_mha(
+    library.MultiHeadMask([seen] * heads),
+    head_shards=1,
+    q_seq_shards=1,
+    attn_logits_soft_cap=cap,
+    interpret=interpret,
+  )
 
 
 def _pairs(own, past):
