@@ -1,6 +1,6 @@
 """Do the configs for real checkpoints fit where they say? Their updates, compiled for TPUs.
 
-python experiments/04_memory/configs.py [NAME ...]    # writes configs.csv; pip install libtpu
+python experiments/04_memory/fits.py [NAME ...]    # writes fits.csv; pip install libtpu
 
 Everything is taken from the config file but the checkpoint, of which only the sizes matter, and the
 data, of which only the shapes do. Figures are the compiler's: GiB on each of the 8 chips of a v5e-8
@@ -127,7 +127,7 @@ def update(name: str, chips: int):
 
 
 def main():
-  file, wanted = HERE / 'configs.csv', sys.argv[1:] or list(NAMES)
+  file, wanted = HERE / 'fits.csv', sys.argv[1:] or list(NAMES)
   found = {}
   if file.exists():
     with open(file) as text:
