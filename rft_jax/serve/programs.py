@@ -1,7 +1,6 @@
 """The compiled programs of learning from feedback: few, each for any mixture of lessons.
 
-A batch is cut into parts of a fixed number of rows, whose gradients add up, so programs differ in
-the length of rows alone. Adapter 0 of the decoder is what lies beneath, adapter 1 is trained.
+A batch is cut into parts of one shape, whose gradients add up. Adapter 0 of the decoder is what lies beneath, adapter 1 is trained.
 """
 
 from typing import Any, NamedTuple
@@ -14,8 +13,9 @@ import optax
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.models.policy import LOGITS, Policy, in_chunks, make_policy
-from rft_jax.objectives.feedback import Losses, Rows, Seen, weighted
+from rft_jax.objectives.feedback import Losses, Seen, weighted
 from rft_jax.registry import ConfigError
+from rft_jax.serve.packed import Part
 from rft_jax.types import Array, Experience, PyTree
 
 ADAM = dict(b1=0.9, b2=0.95, eps=1e-8)
@@ -56,23 +56,23 @@ class Programs:
     """Parameters of the policy with both adapters."""
     return weights | {'adapters': jax.tree.map(lambda *x: jnp.stack(x, 1), base, adapter)}
 
-  def _look(self, weights, base, adapter, share, tokens, valid) -> Array:
-    """States f32[N,T,D] with `share` of the adapter: 0 for the reference, 1 for the policy."""
+  def _look(self, weights, base, adapter, share, part: Part) -> Array:
+    """States f32[R,T,D] with `share` of the adapter: 0 for the reference, 1 for the policy."""
     params = self.joined(weights, base, adapter)
-    return self.policy.states(params, _experience(tokens, valid, share))
+    return self.policy.states(params, _experience(part, share))
 
-  def _peek(self, weights, base, adapter, rows: Rows, now, ref, old) -> Seen:
+  def _peek(self, weights, base, adapter, part: Part, now, ref, old) -> Seen:
     """What states of `look` say."""
-    return see(self.policy, self.joined(weights, base, adapter), rows, now, ref, old)
+    return see(self.policy, self.joined(weights, base, adapter), part, now, ref, old)
 
-  def _pull(self, losses, weights, base, adapter, rows: Rows, ref, old, pulled):
-    """(`pulled` plus the gradient of the rows' loss, Facts); ref, old: states of `look`."""
+  def _pull(self, losses, weights, base, adapter, part: Part, ref, old, pulled):
+    """(`pulled` plus the gradient of the part's loss, Facts); ref, old: states of `look`."""
 
     def loss(adapter):
       params = self.joined(weights, base, adapter)
-      states = self.policy.states(params, _experience(rows.tokens, rows.valid, 1.0))
-      seen = see(self.policy, params, rows, states, ref, old)
-      value, of_kind = weighted(rows, seen, losses)
+      states = self.policy.states(params, _experience(part, 1.0))
+      seen = see(self.policy, params, part, states, ref, old)
+      value, of_kind = weighted(part.rows, seen, losses)
       return value, Facts(seen, of_kind)
 
     gradient, facts = jax.grad(loss, has_aux=True)(adapter)
@@ -87,8 +87,8 @@ class Programs:
     return moved, after._asdict()
 
 
-def see(policy: Policy, params: PyTree, rows: Rows, *states: Array) -> Seen:
-  """states [N,T,D]: of the policy now, of the reference, of the old policy."""
+def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:
+  """states [R,T,D]: of the policy now, of the reference, of the old policy."""
 
   def head(tokens, *states):
     now, ref, old = (jax.nn.log_softmax(policy.logits(params, x)) for x in states)
@@ -96,17 +96,18 @@ def see(policy: Policy, params: PyTree, rows: Rows, *states: Array) -> Seen:
     away = lambda other: (jnp.exp(now) * (now - other)).sum(-1)
     return Seen(said(now), said(ref), said(old), away(ref), away(old))._asdict()
 
-  limit = LOGITS // policy.decoder.config.vocab_size
-  found: dict[str, Any] = in_chunks(head, rows.target, limit, rows.tokens, *states)
-  return Seen(**{name: jnp.where(rows.target, x, 0) for name, x in found.items()})
+  target, limit = part.rows.target, LOGITS // policy.decoder.config.vocab_size
+  wanted = target.any(0).reshape(part.tokens.shape)
+  found: dict[str, Any] = in_chunks(head, wanted, limit, part.tokens, *states)
+  return Seen(**{name: jnp.where(target, x.reshape(1, -1), 0) for name, x in found.items()})
 
 
-def _experience(tokens, valid, share) -> Experience:
+def _experience(part: Part, share) -> Experience:
   """Rows that take all of adapter 0 and `share` of adapter 1."""
-  use = jnp.stack([jnp.ones(len(tokens)), jnp.full(len(tokens), share)], 1)
-  nothing = jnp.zeros(tokens.shape)
-  target = jnp.zeros(tokens.shape, bool)
-  return Experience(tokens, valid, target, nothing, nothing, tokens, {'adapters': use})
+  use = jnp.stack([jnp.ones(len(part.tokens)), jnp.full(len(part.tokens), share)], 1)
+  nothing, target = jnp.zeros(part.tokens.shape), jnp.zeros(part.tokens.shape, bool)
+  facts = {'adapters': use}
+  return Experience(part.tokens, part.texts, target, nothing, nothing, part.tokens, facts)
 
 
 def _between(parent, candidate, share):

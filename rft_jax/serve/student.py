@@ -10,24 +10,27 @@ import jax
 import numpy as np
 
 from rft_jax.models.config import ModelConfig
-from rft_jax.models.lora import init_adapters
-from rft_jax.objectives.feedback import Rows, Seen, make_losses
+from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
 from rft_jax.serve.codec import Codec
 from rft_jax.serve.lessons import Lesson, Said
+from rft_jax.serve.packed import arrange, empty
 from rft_jax.serve.programs import Programs
 from rft_jax.serve.rewriting import Rewriter, resolved
-from rft_jax.serve.rows import arrange, bucket, empty, longest
 from rft_jax.serve.study import Options, Outcome, State, Study
 from rft_jax.types import PyTree
-
-SHORTEST = 32
-
 
 def rate(config: ModelConfig) -> float:
   """The learning rate: 0.01 up to a width of 128, where it was measured; above in inverse
   proportion."""
   return 0.01 * min(1.0, 128 / config.hidden_size)
+
+
+def begun(name: str, leaf: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+  """a uniform, b zero, as `models.lora` begins them."""
+  if name == 'b':
+    return leaf
+  return (draw.uniform(-1, 1, leaf.shape) * leaf.shape[-2] ** -0.5).astype(np.float32)
 
 
 class Student:
@@ -51,21 +54,11 @@ class Student:
     self.programs = Programs(config, losses, self.options.lr or rate(config))
     self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
     self.nothing = self.programs.nothing()
-    start = lambda seed: init_adapters(config, jax.random.key(seed))
-    self.start = jax.jit(lambda seed: jax.tree.map(lambda x: x[:, 1], start(seed)))
-
-  @property
-  def buckets(self) -> list[int]:
-    """The lengths of rows that there are programs for."""
-    sizes, size = [], SHORTEST
-    while size < self.options.context:
-      sizes.append(size)
-      size *= 2
-    return [*sizes, self.options.context]
 
   def fresh(self, rng_seed: int, like: State | None = None) -> State:
     """A state that changes nothing yet; like: whose second moments it takes over."""
-    adapter = jax.device_get(self.start(np.uint32(rng_seed)))
+    draw = np.random.default_rng(rng_seed)
+    adapter = jax.tree.map_with_path(lambda path, x: begun(path[-1].key, x, draw), self.nothing)
     opt = dict(count=np.int32(0), mu=self.nothing, nu=self.nothing)
     if like is not None:
       opt |= {name: like['opt'][name] for name in ('count', 'nu')}
@@ -84,7 +77,7 @@ class Student:
     policy = self.weights, self.nothing if base is None else base, state['adapter']
     lessons = self._resolve(policy, lessons, seed)
     budget = self.options.shared if shared else self.options.personal
-    layout = arrange(lessons, self.anchors, self.options.rows, self.length(lessons, self.anchors))
+    layout = arrange(lessons, self.anchors, self.options.rows, self.options.context)
     study = Study(self.programs, self.options, policy, lessons, layout)
     return study.learn(state, budget, self.nothing)
 
@@ -104,32 +97,23 @@ class Student:
     prompt, said = lesson.critique.prompt, lesson.better
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
-    after = said._replace(prompt=prompt)
-    layout = arrange([], [said, after], self.options.rows, self.length([], [said, after]))
-    part = layout.rows
-    seen = self.sight(policy, part)
-    before, hindsight = (seen.logp[i][part.target[i]] for i in (0, 1))
-    return hindsight - before
-
-  def length(self, lessons, anchors) -> int:
-    return bucket(longest(lessons, anchors), self.buckets)
-
-  def sight(self, policy, part: Rows) -> Seen:
-    states = self.programs.look(*policy, np.float32(1), part.tokens, part.valid)
-    return jax.device_get(self.programs.peek(*policy, part, states, states, states))
+    options, after = self.options, said._replace(prompt=prompt)
+    part = arrange([], [said, after], options.rows, options.context).parts[0]
+    states = self.programs.look(*policy, np.float32(1), part)
+    seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))
+    without, within = (seen.logp[i][part.rows.target[i]] for i in (0, 1))
+    return within - without
 
   def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
     """Compiles every program; `progress` hears of each."""
     tell, programs = progress or (lambda text: None), self.programs
-    state = self.fresh(0)
+    tell('what the model says')
+    state, part = self.fresh(0), empty(self.options.rows, self.options.context)
     policy = self.weights, self.nothing, state['adapter']
-    for length in self.buckets:
-      tell(f'learning from rows of {length} tokens')
-      part = empty(self.options.rows, length)
-      states = programs.look(*policy, np.float32(0), part.tokens, part.valid)
-      programs.peek(*policy, part, states, states, states)
-      gradient, _ = programs.pull(*policy, part, states, states, self.nothing)
-    tell('steps')
+    states = programs.look(*policy, np.float32(0), part)
+    programs.peek(*policy, part, states, states, states)
+    tell('what a lesson changes')
+    gradient, _ = programs.pull(*policy, part, states, states, self.nothing)
     adapter, _ = programs.push(state['adapter'], state['opt'], gradient)
     programs.between(state['adapter'], adapter, np.float32(1))
     tell('rewriting')

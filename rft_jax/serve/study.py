@@ -13,7 +13,7 @@ from rft_jax.objectives.feedback import KINDS, Seen
 from rft_jax.serve.lessons import Lesson
 from rft_jax.serve.margins import Verdict, judge
 from rft_jax.serve.programs import Programs
-from rft_jax.serve.rows import Layout
+from rft_jax.serve.packed import Layout, Part
 from rft_jax.types import PyTree
 
 State = dict[str, Any]
@@ -32,13 +32,14 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """context: tokens of a row, at most; rows: of one part of a batch; lr: 0 for what suits the
+  """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
+  holds a text of that length, or several shorter ones; lr: 0 for what suits the
   width (see `student.rate`); hold: weight of the KL from the reference at the anchors; pair,
   single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
   for each question."""
 
   context: int = 256
-  rows: int = 8
+  rows: int = 2
   lr: float = 0.0
   max_steps: int = 8
   hold: float = 1.0
@@ -64,7 +65,7 @@ class Sight(NamedTuple):
   """What is known of a candidate: of its tokens, its lessons, the loss by kind, and the mean KL of
   the anchors from the reference and from the version before."""
 
-  seen: Seen
+  seen: list[Seen]
   verdicts: list[Verdict]
   losses: np.ndarray
   to_ref: float
@@ -84,17 +85,18 @@ class Study:
   ):
     self.programs, self.options, self.lessons, self.layout = programs, options, lessons, layout
     self.weights, self.base, self.before = policy
-    count = len(layout.rows.tokens)
-    self.parts = [slice(i, i + options.rows) for i in range(0, count, options.rows)]
-    self.held = [self._states(part) for part in self.parts]
-    tokens = (layout.rows.target & layout.anchors[:, None]).sum()
-    layout.rows.hold[:] = options.hold * layout.anchors / tokens
+    self.held = [self._states(part) for part in layout.parts]
+    targets = [part.rows.target.sum(1) for part in layout.parts]
+    self.anchored = sum((n * a).sum() for n, a in zip(targets, layout.anchors, strict=True))
+    for part, anchors in zip(layout.parts, layout.anchors, strict=True):
+      part.rows.hold[:] = options.hold * anchors / self.anchored
 
   def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
     candidate, opt, steps = self.before, state['opt'], 0
     sight = self.first()
     if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
-      self.layout.rows.shift[:] = sight.to_ref * self.layout.rows.target.sum(1)
+      for part in self.layout.parts:
+        part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
     while True:
       self.weigh(sight.verdicts)
       gradient, sight = self.pull(candidate, nothing)
@@ -113,11 +115,11 @@ class Study:
 
   def weigh(self, verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
-    weight = self.layout.rows.weight
-    weight[:] = 0
-    for lesson, place, verdict in zip(self.lessons, self.layout.places, verdicts, strict=True):
-      weight[place] = lesson.weight if verdict.slack < 0 else 0
-    weight /= max(weight.sum(), 1e-9)
+    active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
+    for part in self.layout.parts:
+      part.rows.weight[:] = 0
+    for weight, (part, slot) in zip(active, self.layout.places, strict=True):
+      self.layout.parts[part].rows.weight[slot] = weight / max(sum(active), 1e-9)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -142,34 +144,34 @@ class Study:
 
   def first(self) -> Sight:
     """What the policy says before it learns."""
-    seen = [
-      self.programs.peek(
-        self.weights, self.base, self.before, self.rows(part), states[1], *states
-      )
-      for part, states in zip(self.parts, self.held, strict=True)
-    ]
+    policy, pairs = (self.weights, self.base, self.before), zip(
+      self.layout.parts, self.held, strict=True
+    )
+    seen = [self.programs.peek(*policy, part, states[1], *states) for part, states in pairs]
     return self.sight(seen, np.zeros(len(KINDS)))
 
   def pull(self, candidate: PyTree, nothing: PyTree) -> tuple[PyTree, Sight]:
     """The gradient at a candidate, and what it says."""
     gradient, seen, losses = nothing, [], np.zeros(len(KINDS))
-    for part, states in zip(self.parts, self.held, strict=True):
+    for part, states in zip(self.layout.parts, self.held, strict=True):
       gradient, facts = self.programs.pull(
-        self.weights, self.base, candidate, self.rows(part), *states, gradient
+        self.weights, self.base, candidate, part, *states, gradient
       )
       seen.append(facts.seen)
       losses += jax.device_get(facts.losses)
     return gradient, self.sight(seen, losses)
 
   def sight(self, seen: list[Seen], losses: np.ndarray) -> Sight:
-    whole = jax.tree.map(lambda *x: np.concatenate(x), *jax.device_get(seen))
-    rows, anchors = self.layout.rows, self.layout.anchors
-    mean = lambda x: float(x[anchors].sum() / rows.target[anchors].sum())
+    seen, layout = jax.device_get(seen), self.layout
+    mean = lambda name: float(
+      sum(getattr(x, name)[a].sum() for x, a in zip(seen, layout.anchors, strict=True))
+      / self.anchored
+    )
     verdicts = [
-      judge(lesson, place, rows, whole)
-      for lesson, place in zip(self.lessons, self.layout.places, strict=True)
+      judge(lesson, slot, layout.parts[part].rows, seen[part])
+      for lesson, (part, slot) in zip(self.lessons, layout.places, strict=True)
     ]
-    return Sight(whole, verdicts, losses, mean(whole.to_ref), mean(whole.to_old))
+    return Sight(seen, verdicts, losses, mean('to_ref'), mean('to_old'))
 
   def report(self, sight: Sight) -> dict[str, float | str]:
     rewards = [v.reward for v in sight.verdicts if v.reward]
@@ -180,26 +182,24 @@ class Study:
       f'loss/{name}': float(loss) for name, loss in zip(KINDS, sight.losses, strict=True)
     }
 
-  def drift(self, seen: Seen) -> float:
+  def drift(self, seen: list[Seen]) -> float:
     """How far replayed answers have moved since the version before, in nats per token."""
-    target = self.layout.rows.target
-    places = [p for p, x in zip(self.layout.places, self.lessons, strict=True) if x.replay]
-    moved = np.where(target, seen.logp - seen.old_logp, 0).sum(1) / np.maximum(target.sum(1), 1)
-    return float(np.abs(moved[places]).mean()) if places else 0.0
+    moved = []
+    for lesson, (part, slot) in zip(self.lessons, self.layout.places, strict=True):
+      if lesson.replay:
+        change = seen[part].logp[slot] - seen[part].old_logp[slot]
+        moved.append(abs(change.sum()) / self.layout.parts[part].rows.target[slot].sum())
+    return float(np.mean(moved)) if moved else 0.0
 
-  def rows(self, part: slice):
-    return jax.tree.map(lambda x: x[part], self.layout.rows)
-
-  def _states(self, part: slice):
+  def _states(self, part: Part):
     """Of the reference, and of the policy before."""
-    rows, policy = self.rows(part), (self.weights, self.base, self.before)
-    look = lambda share: self.programs.look(*policy, np.float32(share), rows.tokens, rows.valid)
-    return look(0), look(1)
+    policy = self.weights, self.base, self.before
+    return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
 
 
 def excess(sight: Sight, budget: Budget) -> str:
   """What a candidate overspends; '' where it may be served."""
-  if not all(np.isfinite(x).all() for x in sight.seen):
+  if not all(np.isfinite(x).all() for part in sight.seen for x in part):
     return 'not finite'
   for name, spent, most in (
     ('the reference', sight.to_ref, budget.to_ref),
