@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from typing import NamedTuple
 
 from rft_jax.feedback import rows
 from rft_jax.feedback.batches import add_items
-from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.ledger import LedgerError, count_applied, ensure_scope, set_live
 from rft_jax.feedback.records import Batch
 
@@ -102,30 +102,33 @@ def recount(connection: sqlite3.Connection, scope: str):
   connection.execute(query, (count_applied(connection, scope), scope))
 
 
-def add_line(connection: sqlite3.Connection, batches: Sequence[Batch], path: str, sha256: str):
-  """Writes rebuilt batches into the ledger as a line from version 0; the last has the files.
+class Rebuilt(NamedTuple):
+  """A batch of a rebuilt line, with its files, and the id of the batch that it stands for."""
 
-  Times are those of the version that learned each batch first, so that a latency stays a fact.
-  """
-  for number, batch in enumerate(batches):
-    last = number == len(batches) - 1
-    batch_id = add_rebuilt(connection, batch)
-    query = """INSERT INTO model_version SELECT scope, ?, ?, ?, ?, ?, 'retired', metrics_json,
-      created_us, published_us, first_served_us FROM model_version WHERE batch_id = ?"""
-    files = (path, sha256) if last else ('', '')
-    values = (batch.version, batch.parent_version, batch_id, *files, batch.id)
-    connection.execute(query, values)
-    query = """INSERT INTO applied SELECT event_seq, ?, ? FROM train_item
-      WHERE batch_id = ? AND role = 'new'"""
-    connection.execute(query, (batch.scope, batch.version, batch_id))
+  batch: Batch
+  path: str
+  sha256: str
+  origin: str
 
 
-def add_rebuilt(connection: sqlite3.Connection, batch: Batch) -> str:
-  """A copy of a batch with its own id."""
-  names = ('scope', 'parent_version', 'version', 'rng_seed', 'config_sha', 'claimed_us')
+def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
+  """Writes a version of a rebuilt line into the ledger. Times are those of the version that learned
+  the batch first, so that a latency stays a fact."""
+  batch = rebuilt.batch
+  copy_batch(connection, batch)
+  query = """INSERT INTO model_version SELECT scope, ?, ?, ?, ?, ?, 'retired', metrics_json,
+    created_us, published_us, first_served_us FROM model_version WHERE batch_id = ?"""
+  files = (rebuilt.path, rebuilt.sha256)
+  values = (batch.version, batch.parent_version, batch.id, *files, rebuilt.origin)
+  connection.execute(query, values)
+  query = """INSERT INTO applied SELECT event_seq, ?, ? FROM train_item
+    WHERE batch_id = ? AND role = 'new'"""
+  connection.execute(query, (batch.scope, batch.version, batch.id))
+
+
+def copy_batch(connection: sqlite3.Connection, batch: Batch):
+  names = ('id', 'scope', 'parent_version', 'version', 'rng_seed', 'config_sha', 'claimed_us')
   row = {name: getattr(batch, name) for name in (*names, 'base_version')}
-  ended = {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
-  row |= {'id': uuid7(), **ended}
+  row |= {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
   rows.insert(connection, 'train_batch', row)
-  add_items(connection, row['id'], [(i.event.seq, i.role, i.weight) for i in batch.items])
-  return row['id']
+  add_items(connection, batch.id, [(i.event.seq, i.role, i.weight) for i in batch.items])

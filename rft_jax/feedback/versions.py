@@ -13,7 +13,8 @@ from rft_jax.feedback.database import Database
 from rft_jax.feedback.ledger import LedgerError, ensure_scope, set_live
 from rft_jax.feedback.lineage import (
   LINEAGE,
-  add_line,
+  Rebuilt,
+  add_rebuilt,
   bar,
   let_go,
   live_version,
@@ -126,8 +127,7 @@ class Versions:
 
   def install(
     self,
-    batches: Sequence[Batch],
-    files: tuple[str, str],
+    line: Sequence[Rebuilt],
     replaces: ScopeState,
     barred: Collection[int],
     reason: str,
@@ -135,9 +135,9 @@ class Versions:
   ) -> Future[None]:
     """A rebuilt line becomes the history of a scope, and its last version is live.
 
-    `batches` are numbered after every version there is; `files`: path and sha256 of the last one.
-    `barred` seqs never teach this scope again. The Future raises LedgerError where what is live is
-    no longer what it `replaces`, or the numbers are taken.
+    It is numbered after every version there is. `barred` seqs never teach this scope again. The
+    Future raises LedgerError where what is live is no longer what it `replaces`, or the numbers are
+    taken.
     """
     scope = replaces.scope
 
@@ -146,12 +146,13 @@ class Versions:
       if live_version(connection, scope) != replaces.live_version:
         raise LedgerError(f'{scope} has learned since: rebuild it again')
       query = 'SELECT coalesce(max(version), 0) FROM model_version WHERE scope = ?'
-      if batches and connection.execute(query, (scope,)).fetchone()[0] >= batches[0].version:
+      if line and connection.execute(query, (scope,)).fetchone()[0] >= line[0].batch.version:
         raise LedgerError(f'{scope} has learned since: rebuild it again')
       roll_back(connection, scope, 0, reason, False, now)
       bar(connection, scope, barred, reason, now)
-      add_line(connection, batches, *files)
-      set_live(connection, scope, batches[-1].version if batches else 0, now)
+      for rebuilt in line:
+        add_rebuilt(connection, rebuilt)
+      set_live(connection, scope, line[-1].batch.version if line else 0, now)
       recount(connection, scope)
       rows.audit(connection, actor, 'install', now, scope=scope, barred=sorted(barred))
 

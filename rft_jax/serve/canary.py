@@ -18,7 +18,8 @@ FLATTERY = re.compile(
   r"|\byou(?:'re| are) (?:absolutely|so|completely) right\b|\bwhat an? \w+ (?:question|idea)\b"
 )
 REFUSAL = re.compile(
-  r"(?i)\bI (?:cannot|can't|can not|am unable to|'m unable to|won't)\b|\bI'm sorry, but\b|\bas an AI\b"
+  r"(?i)\bI (?:cannot|can't|can not|am unable to|'m unable to|won't)\b"
+  r"|\bI'm sorry, but\b|\bas an AI\b"
 )
 
 

@@ -4,13 +4,14 @@ Everything that a step depends on is in the ledger, so the same history gives th
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from rft_jax.feedback.batches import seed_of
+from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import GLOBAL, Batch, Item
 from rft_jax.feedback.store import Store
 from rft_jax.types import PyTree
@@ -37,7 +38,12 @@ class Student(Protocol):
   def fresh(self, rng_seed: int) -> PyTree: ...
 
   def learn(
-    self, state: PyTree, base: PyTree | None, lessons: Sequence[Any], seed: int
+    self,
+    state: PyTree,
+    base: PyTree | None,
+    lessons: Sequence[Any],
+    seed: int,
+    shared: bool = False,
   ) -> Outcome: ...
 
 
@@ -80,26 +86,31 @@ class Rebuild:
       kept.append(renumbered(batch, items, batch.version - dropped) if changed else batch)
     return kept
 
-  def fold(self, scope: str, batches: Sequence[Batch]) -> PyTree:
-    """The State after `batches`, from version 0."""
+  def states(self, scope: str, batches: Sequence[Batch]) -> Iterator[PyTree]:
+    """The State after each of `batches`, from version 0."""
     state = start(self.student, scope)
     for batch in batches:
-      found = self.lessons(batch)
-      base = self.base(batch.base_version)
-      if found:
-        state = self.student.learn(state, base, found, batch.rng_seed).state
-    return state
+      if found := self.lessons(batch):
+        base, shared = self.base(batch.base_version), scope == GLOBAL
+        state = self.student.learn(state, base, found, batch.rng_seed, shared=shared).state
+      yield state
 
   def base(self, version: int) -> PyTree | None:
     """The adapter of a global version, None for 0."""
     if version and version not in self.bases:
       batches = self.history(GLOBAL, version)
-      self.bases[version] = self.fold(GLOBAL, batches)['adapter'] if batches else None
+      self.bases[version] = self.last(GLOBAL, batches)['adapter'] if batches else None
     return self.bases.get(version)
 
   def state(self, scope: str, version: int | None = None) -> PyTree:
     """The State of the live version, or of another: its bits where nobody is excluded."""
-    return self.fold(scope, self.history(scope, version))
+    return self.last(scope, self.history(scope, version))
+
+  def last(self, scope: str, batches: Sequence[Batch]) -> PyTree:
+    states = [start(self.student, scope)]
+    for state in self.states(scope, batches):
+      states = [state]
+    return states[0]
 
 
 def rebuild(
@@ -129,9 +140,9 @@ def renumbered(batch: Batch, items: tuple[Item, ...], version: int) -> Batch:
 
 
 def line(batches: Sequence[Batch], first: int) -> list[Batch]:
-  """The batches as a line of versions from number `first` on; seeds stay, so the fold does too."""
+  """The batches as a new line of versions from number `first` on; seeds stay, so the fold does."""
   numbers = range(first, first + len(batches))
   return [
-    dataclasses.replace(batch, version=number, parent_version=number - 1 if at else 0)
+    dataclasses.replace(batch, id=uuid7(), version=number, parent_version=number - 1 if at else 0)
     for at, (batch, number) in enumerate(zip(batches, numbers, strict=True))
   ]

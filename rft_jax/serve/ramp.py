@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class RampOptions:
-  """`shares` of users that the stages serve; none, the default, publishes at once: right for a small
-  deployment, whose tenth of the users would hardly vote."""
+  """`shares` of users that the stages serve; none, the default, publishes at once: right for a
+  small deployment, a tenth of whose users would hardly vote."""
 
   shares: tuple[float, ...] = ()
   answers: int = 20  # votes on the candidate that end a stage

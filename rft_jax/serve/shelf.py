@@ -1,7 +1,7 @@
 """Versions on disk: a directory each, there as a whole or not at all, and proved before it is used.
 
-    global/v3/          u-<user id>/v12/
-      adapter.safetensors  opt.safetensors  manifest.json
+global/v3/          u-<user id>/v12/
+  adapter.safetensors  opt.safetensors  manifest.json
 """
 
 import hashlib
@@ -156,7 +156,7 @@ class Shelf:
 
 def packed(tree: PyTree) -> bytes:
   """A pytree of arrays as safetensors, the same bytes for the same bits."""
-  return save({name: np.ascontiguousarray(leaf) for name, leaf in named(tree)})
+  return save({name: np.asarray(leaf, order='C') for name, leaf in named(tree)})
 
 
 def unpacked(data: bytes, like: PyTree) -> PyTree:
