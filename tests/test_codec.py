@@ -74,11 +74,8 @@ def test_pieces_hold_back_half_letters_and_add_up_to_the_text_of_all_ids(metaspa
 
 def bytes_to_letters():
   level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-  for point in range(0x800):
-    letters = level.pre_tokenize_str(chr(point))[0][0]
-    yield from zip(chr(point).encode(), letters, strict=True)
-  for byte, letter in zip('€🙂'.encode(), level.pre_tokenize_str('€🙂')[0][0], strict=True):
-    yield byte, letter
+  for text in [*map(chr, range(0x800)), '€🙂']:
+    yield from zip(text.encode(), level.pre_tokenize_str(text)[0][0], strict=True)
 
 
 def test_any_bytes_at_all_add_up_too():
