@@ -171,6 +171,11 @@ class Versions:
 
     return self.db.write('freeze', freeze)
 
+  def lineage(self, scope: str) -> list[int]:
+    """The live version and those that it descends from, oldest first, without 0."""
+    values = {'scope': scope, 'version': self.state(scope).live_version}
+    return [row['version'] for row in self.db.read(LINEAGE, values)]
+
   def history(
     self,
     scope: str,

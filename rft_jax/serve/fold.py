@@ -14,6 +14,8 @@ from rft_jax.feedback.batches import seed_of
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import GLOBAL, Batch, Item
 from rft_jax.feedback.store import Store
+from rft_jax.serve.codec import Codec
+from rft_jax.serve.lessons import Lesson, Ratings, lessons
 from rft_jax.types import PyTree
 
 Lessons = Callable[[Batch], Sequence[Any]]
@@ -45,6 +47,18 @@ class Student(Protocol):
     seed: int,
     shared: bool = False,
   ) -> Outcome: ...
+
+
+def taught(store: Store, codec: Codec) -> Lessons:
+  """`serve.lessons` of a batch, with its users' ratings as they were when its last event came."""
+
+  def of_batch(batch: Batch) -> list[Lesson]:
+    seqs = [item.event.seq for item in batch.items]
+    counts = store.events.ratings({item.event.user_id for item in batch.items}, max(seqs))
+    stars = {user: Ratings((n[1], n[2], n[3], n[4], n[5])) for user, n in counts.items()}
+    return lessons(batch, codec, stars)
+
+  return of_batch
 
 
 def start(student: Student, scope: str) -> PyTree:

@@ -6,20 +6,21 @@ Whatever happens in between, the ledger says what is live, and everything else f
 """
 
 import asyncio
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, Receipt, of_user
 from rft_jax.feedback.store import Store
 from rft_jax.serve.agenda import Agenda
 from rft_jax.serve.canary import Canary
-from rft_jax.serve.fold import Lessons, Student
-from rft_jax.serve.installing import install, restore
+from rft_jax.serve.fold import Lessons, Rebuild, Student
+from rft_jax.serve.installing import install, pruned, restore
 from rft_jax.serve.metrics import Metrics
 from rft_jax.serve.publishing import Publisher, Serving
 from rft_jax.serve.ramp import RampOptions
@@ -30,6 +31,7 @@ from rft_jax.serve.updating import Updater
 from rft_jax.types import PyTree
 
 log = logging.getLogger(__name__)
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,28 @@ class OnlineLearner:
     loader.damaged = self.suspect
 
   def start(self):
-    """Falls back wherever files are damaged, brings the engine up to date, then learns."""
+    self.recover()
+    self.thread.start()
+
+  def recover(self):
+    """Falls back wherever files are damaged, brings the engine up to date, and finds out what the
+    last process had begun."""
     mend(self.store, self.shelf)
-    for state in self.store.versions.states():
-      if self.publisher.behind(state.scope):
-        self.publisher.serve(state.scope)
+    self.publisher.catch_up()
     for version in self.store.versions.all(GLOBAL):
       if version.status == 'canary':
         self.training.trial.begin(version)
     for batch in self.store.ledger.recover():
       self.training.claimed[batch.scope] = batch
       self.agenda.ask(batch.scope, time.monotonic())
-    self.thread.start()
 
   def stop(self, patience: float = 30.0):
     """Ends after the update in hand; what is then claimed is redone after the next start."""
     with self.woken:
       self.stopping = True
       self.woken.notify()
-    self.thread.join(patience)
+    if self.thread.is_alive():
+      self.thread.join(patience)
 
   def status(self) -> dict[str, Any]:
     """For whoever runs the server. `problems`: by scope, until it learns again."""
@@ -129,7 +134,7 @@ class OnlineLearner:
       if scope is None:
         self.sleep(swept + self.options.sweep)
       else:
-        self.guarded(scope, lambda: self.turn(scope))
+        self.guarded(scope, functools.partial(self.turn, scope))
 
   def guarded(self, scope: str, work: Callable[[], None]):
     """One failure must not end the thread."""
@@ -163,9 +168,7 @@ class OnlineLearner:
       scope = self.suspects.pop()
       mend_scope(self.store, self.shelf, scope)
       self.publisher.serve(scope)
-    for state in self.store.versions.states():
-      if self.publisher.behind(state.scope):
-        self.publisher.serve(state.scope)
+    self.publisher.catch_up()
     for waiting in self.store.ledger.pending() if self.options.enabled else ():
       self.agenda.ask(waiting.scope, time.monotonic())
     self.training.tend()
@@ -178,6 +181,9 @@ class OnlineLearner:
     now = time.monotonic()
     for scope in (receipt.scope, GLOBAL):
       self.agenda.note(scope, now)
+    self.wake()
+
+  def wake(self):
     with self.woken:
       self.woken.notify()
 
@@ -200,15 +206,46 @@ class OnlineLearner:
     await asyncio.to_thread(self.exclusively, lambda: self.shelf.forget(scope))
 
   async def rollback(self, scope: str, version: int, reason: str, actor: str) -> list[int]:
-    await asyncio.to_thread(restore, self.rebuilding(), scope, version)
-    done = self.store.versions.rollback(scope, version, reason, actor)
-    undone = await asyncio.wrap_future(done)
+    undo = lambda: self.store.versions.rollback(scope, version, reason, actor)
+    if pruned(self.store, self.shelf, scope, version):
+      remade = lambda: self.restored(scope, version, undo)
+      undone = await asyncio.to_thread(self.exclusively, remade)
+    else:
+      undone = await asyncio.wrap_future(undo())
     await self.follow(scope)
     return undone
+
+  def restored(self, scope: str, version: int, undo: Callable[[], Future[T]]) -> T:
+    restore(self.rebuilding(), self.shelf, scope, version)
+    return undo().result()
 
   async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
     await asyncio.wrap_future(self.store.versions.freeze(scope, frozen, actor))
     if not frozen:
       self.agenda.ask(scope, time.monotonic())
-      with self.woken:
-        self.woken.notify()
+      self.wake()
+
+  async def follow(self, scope: str):
+    """The engine serves what the ledger says, whatever is being learned meanwhile."""
+    live, ordered = self.publisher.swap(scope)
+    if scope == GLOBAL:
+      await asyncio.wrap_future(self.engine.stage_canary(0, 0.0))
+    await asyncio.wrap_future(ordered)
+    if live:
+      await asyncio.wrap_future(self.store.versions.served(scope, live))
+
+  def exclusively(self, work: Callable[[], T]) -> T:
+    """While nothing is being learned."""
+    with self.working:
+      return work()
+
+  def rebuilding(self, exclude_users: Collection[str] = ()) -> Rebuild:
+    return Rebuild(self.store, self.student, self.lessons, exclude_users)
+
+  def install(self, scope: str, exclude_users: Collection[str], actor: str) -> int:
+    """Rebuilds a scope without some users' feedback, which never teaches it again, and serves the
+    result; its version. Blocks while it folds the log. Raises UserError, LedgerError."""
+    rebuild = self.rebuilding(exclude_users)
+    version = self.exclusively(lambda: install(rebuild, self.shelf, scope, actor))
+    self.publisher.serve(scope)
+    return version

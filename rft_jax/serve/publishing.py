@@ -1,6 +1,7 @@
 """From a live version in the ledger to answers that come from it."""
 
 import threading
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -12,14 +13,22 @@ from rft_jax.serve.shelf import Shelf
 from rft_jax.types import PyTree
 
 
+class Routed(Protocol):
+  @property
+  def live(self) -> Mapping[str, int]: ...
+
+
 class Serving(Protocol):
   """What the learner needs of the engine; see `serve.engine`. Callable from any thread."""
 
-  def versions(self, user_id: str | None) -> tuple[int, int]: ...
+  @property
+  def routes(self) -> Routed: ...
 
   def publish(self, scope: str, version: int, adapter: PyTree | None = None) -> Future[None]: ...
 
   def stage_canary(self, version: int, share: float) -> Future[None]: ...
+
+  def offer(self, versions: Iterable[int]) -> Future[None]: ...
 
   def drop(self, scope: str) -> Future[None]: ...
 
@@ -49,11 +58,11 @@ class Publisher:
     if live:
       self.store.versions.served(scope, live).result()
 
-  def behind(self, scope: str) -> bool:
-    """Whether the engine serves another version than the live one."""
-    user_id = None if scope == GLOBAL else scope.removeprefix('u:')
-    served = self.engine.versions(user_id)[int(scope != GLOBAL)]
-    return served != self.store.versions.state(scope).live_version
+  def catch_up(self):
+    """Serves what is live wherever the engine has another version."""
+    for state in self.store.versions.states():
+      if self.engine.routes.live.get(state.scope, 0) != state.live_version:
+        self.serve(state.scope)
 
   def measure(self, batch: Batch):
     """How long the new events of a batch took from the user's hand to the served weights."""
@@ -66,8 +75,13 @@ class Publisher:
   def prune(self, scope: str, keep: int, way_back: int):
     """Leaves the newest `keep` versions of a scope on disk, the last ancestors of what is live, and
     what batches are being learned over."""
-    line = [batch.version for batch in self.store.versions.lineage(scope)]
+    line = self.store.versions.lineage(scope)
     claimed = self.store.ledger.recover()
     used = {batch.base_version for batch in claimed} if scope == GLOBAL else set()
     used |= {batch.parent_version for batch in claimed if batch.scope == scope}
     self.shelf.prune(scope, {*line[-way_back - 1 :], *used}, keep)
+    if scope == GLOBAL:
+      known = {
+        v.version for v in self.store.versions.all(GLOBAL) if v.status in ('live', 'retired')
+      }
+      self.engine.offer(known & set(self.shelf.numbers(GLOBAL))).result()

@@ -143,9 +143,7 @@ class Study:
   def first(self) -> Sight:
     """What the policy says before it learns."""
     seen = [
-      self.programs.peek(
-        self.weights, self.base, self.before, self.rows(part), states[1], *states
-      )
+      self.programs.peek(self.weights, self.base, self.before, self.rows(part), states[1], *states)
       for part, states in zip(self.parts, self.held, strict=True)
     ]
     return self.sight(seen, np.zeros(len(KINDS)))

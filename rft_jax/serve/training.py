@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import time
 from typing import NamedTuple
 
 from rft_jax.feedback.database import StoreUnavailable
@@ -110,17 +109,22 @@ class Training:
     current = self.trial.current
     if current is None or self.store.versions.state(GLOBAL).frozen:
       return
-    record = self.store.versions.get(GLOBAL, current.version.version)
-    if record is None or record.status != 'canary':  # Rolled back by hand.
+    if self.status(current.version) != 'canary':
       return self.trial.end()
     try:
-      passed = self.trial.advance()
+      if self.trial.advance():
+        self.store.versions.publish(GLOBAL, current.version.version).result()
+        self.publisher.serve(GLOBAL)
     except Refused as error:
-      return self.undo(current.version, error)
-    if passed:
-      self.store.versions.publish(GLOBAL, passed.version).result()
-      self.publisher.serve(GLOBAL)
+      self.undo(current.version, error)
+    except LedgerError:  # Rolled back by hand meanwhile.
+      pass
+    if self.status(current.version) != 'canary':
       self.trial.end()
+
+  def status(self, version: Version) -> str:
+    record = self.store.versions.get(version.scope, version.version)
+    return record.status if record else 'gone'
 
   def undo(self, version: Version, refused: Refused):
     counters = self.publisher.metrics
@@ -130,7 +134,6 @@ class Training:
       GLOBAL, version.parent, str(refused), 'learner', freeze=False
     )
     undone.result()
-    self.trial.end()
     self.publisher.serve(GLOBAL)
 
   def refuse(self, batch: Batch, reason: str) -> float:

@@ -9,7 +9,6 @@ from rft_jax.feedback.store import Store
 from rft_jax.serve.canary import Canary
 from rft_jax.serve.ramp import RampOptions, Vote, worse
 
-
 NOBODY = 1e-300  # a share that routes no user, but lets the canary ask for the version
 
 
@@ -96,9 +95,7 @@ class Trial:
     if worse(votes, self.options):
       raise Refused('users like it less than what was live', trial=True)
     new = sum(vote.candidate for vote in votes) - current.votes
-    return (
-      new >= self.options.answers or self.clock() - current.began >= self.options.seconds
-    )
+    return new >= self.options.answers or self.clock() - current.began >= self.options.seconds
 
   def votes(self, version: Version) -> list[Vote]:
     found = self.store.samples.votes((version.version, version.parent), version.created_us)
