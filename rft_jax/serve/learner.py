@@ -76,7 +76,7 @@ class OnlineLearner:
     self.loader, self.shelf, self.packed = loader, loader.shelf, packed
     self.options = o = options or LearnerOptions()
     self.publisher = Publisher(store, engine, self.shelf, metrics or Metrics())
-    updater = Updater(store, student, lessons, self.shelf, self.publisher.metrics)
+    updater = Updater(student, lessons, loader, self.publisher.metrics)
     stage = lambda version, share: engine.stage_canary(version, share).result()
     trial = Trial(store, canary, o.ramp, stage)
     limits = Limits(o.batch, o.replay, o.backoff, o.keep, o.way_back, o.config_sha)
@@ -127,7 +127,7 @@ class OnlineLearner:
     swept = -self.options.sweep
     while not self.stopping:
       now = time.monotonic()
-      if now - swept >= self.options.sweep:
+      if self.suspects or now - swept >= self.options.sweep:
         swept = now
         self.guarded(GLOBAL, self.sweep)
       scope = self.agenda.take(now) if self.options.enabled else None
@@ -176,6 +176,7 @@ class OnlineLearner:
   def suspect(self, scope: str):
     """The files of what is live may be damaged. From any thread."""
     self.suspects.add(scope)
+    self.wake()
 
   def notify(self, receipt: Receipt) -> None:
     now = time.monotonic()

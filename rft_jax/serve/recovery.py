@@ -9,19 +9,27 @@ from rft_jax.types import PyTree
 
 
 class Loader:
-  """`load(scope, version)` for the engine: the adapter from disk, proved to be the one that the
-  ledger knows. Raises LookupError; `damaged` then hears of the scope."""
+  """Versions from disk, proved to be those that the ledger knows. As a function it is the engine's
+  `load`. Raises LookupError (Damaged); `damaged` then hears of the scope."""
 
   def __init__(self, store: Store, shelf: Shelf):
     self.store, self.shelf = store, shelf
     self.damaged: Callable[[str], None] = lambda scope: None
 
   def __call__(self, scope: str, version: int) -> PyTree:
+    """The adapter of a version."""
+    return self.proved(self.shelf.adapter, scope, version)
+
+  def state(self, scope: str, version: int) -> PyTree:
+    """Adapter and optimiser of a version."""
+    return self.proved(self.shelf.read, scope, version)
+
+  def proved(self, read: Callable[[str, int, str], PyTree], scope: str, version: int) -> PyTree:
     record = self.store.versions.get(scope, version)
     if record is None:
-      raise LookupError(f'{scope} has no version {version}')
+      raise Damaged(f'{scope} has no version {version}')
     try:
-      return self.shelf.adapter(scope, version, record.sha256)
+      return read(scope, version, record.sha256)
     except Damaged:
       self.damaged(scope)
       raise
@@ -58,7 +66,7 @@ def mend_scope(store: Store, shelf: Shelf, scope: str, proof: bool = True) -> in
     assert record
     if sound(shelf, record, proof):
       break
-    version = record.parent
+    version, proof = record.parent, True
   if version != live:
     reason = f'the files of version {live} are damaged'
     done = store.versions.rollback(scope, version, reason, 'recovery', 'pending', freeze=False)

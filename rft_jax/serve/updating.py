@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 from rft_jax.feedback.faults import reach
 from rft_jax.feedback.records import GLOBAL, Batch
-from rft_jax.feedback.store import Store
 from rft_jax.serve.fold import Lessons, Student, infinite, start
 from rft_jax.serve.metrics import Metrics
 from rft_jax.serve.protocol import EngineError
-from rft_jax.serve.shelf import Damaged, Shelf
+from rft_jax.serve.recovery import Loader
 from rft_jax.types import PyTree
 
 
@@ -29,11 +28,9 @@ class Candidate(NamedTuple):
 
 
 class Updater:
-  def __init__(
-    self, store: Store, student: Student, lessons: Lessons, shelf: Shelf, metrics: Metrics
-  ):
-    self.store, self.student, self.lessons = store, student, lessons
-    self.shelf, self.metrics = shelf, metrics
+  def __init__(self, student: Student, lessons: Lessons, loader: Loader, metrics: Metrics):
+    self.student, self.lessons, self.loader = student, lessons, loader
+    self.shelf, self.metrics = loader.shelf, metrics
 
   def make(self, batch: Batch) -> Candidate:
     """The candidate of a batch: that of before a crash, or the same again.
@@ -51,8 +48,10 @@ class Updater:
 
   def compute(self, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
     """The State after the batch, with numbers about how it came about."""
-    parent = self.parent(batch)
-    base = self.adapter(GLOBAL, batch.base_version)
+    parent = start(self.student, batch.scope)
+    if batch.parent_version:
+      parent = self.loader.state(batch.scope, batch.parent_version)
+    base = self.loader(GLOBAL, batch.base_version) if batch.base_version else None
     try:
       found = self.lessons(batch)
       if not found:
@@ -67,25 +66,6 @@ class Updater:
     if infinite(outcome.state):
       raise Rejected('the weights are not finite')
     return outcome.state, recorded(outcome.metrics)
-
-  def parent(self, batch: Batch) -> PyTree:
-    if not batch.parent_version:
-      return start(self.student, batch.scope)
-    return self.shelf.read(batch.scope, batch.parent_version, self.sha256(batch))
-
-  def sha256(self, batch: Batch) -> str:
-    record = self.store.versions.get(batch.scope, batch.parent_version)
-    assert record
-    return record.sha256
-
-  def adapter(self, scope: str, version: int) -> PyTree | None:
-    """From disk, None for version 0."""
-    if not version:
-      return None
-    record = self.store.versions.get(scope, version)
-    if record is None:
-      raise Damaged(f'{scope} has no version {version}')
-    return self.shelf.adapter(scope, version, record.sha256)
 
 
 def recorded(metrics: Mapping[str, Any]) -> dict[str, Any]:
