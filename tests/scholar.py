@@ -1,8 +1,8 @@
 """A student, an engine and the wiring for tests of the learner: weights are a hash of all that was
 learned, in order. Also a program, like `folding`, which kills may hit anywhere.
 
-`python scholar.py FOLDER EVENTS` gives votes as staff, which teach two scopes: their own and, behind
-a canary, everyone's.
+`python scholar.py FOLDER EVENTS` gives votes as staff, which teach two scopes: their own and,
+behind a canary, everyone's.
 """
 
 import hashlib

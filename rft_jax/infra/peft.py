@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save as save_bytes
 from safetensors.numpy import save_file
 
 from rft_jax.infra.hub import HubError, safetensors_of
@@ -15,6 +16,7 @@ from rft_jax.models.hf_names import fuse_outputs, unfuse_outputs
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.types import PyTree
 
+METADATA = {'format': 'pt'}
 CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 PLAIN = dict(
   alpha_pattern={},
@@ -35,24 +37,12 @@ def names(c: ModelConfig, module: str, layer: int) -> tuple[str, str]:
   return f'{stem}.lora_A.weight', f'{stem}.lora_B.weight'
 
 
-def tensors(c: ModelConfig, adapters: PyTree, number: int = 0) -> dict[str, np.ndarray]:
-  """Adapter `number` of the bank under the names of PEFT."""
-  found = {}
-  for matrix, modules in jax.device_get(adapters['layers']).items():
-    for module, pair in modules.items():
-      for layer in range(c.num_hidden_layers):
-        a, b = (np.asarray(pair[k][layer, number], np.float32) for k in 'ab')
-        whole = b if b.ndim == 2 else _flat(c, matrix, b)
-        for name, x in zip(names(c, module, layer), (a, whole), strict=True):
-          found[name] = np.ascontiguousarray(x.T)
-  return found
-
-
 def save(directory: str, c: ModelConfig, adapters: PyTree, number: int = 0, base: str = '') -> None:
   """Writes adapter `number` of the bank; base: what it belongs to, a directory or hub id."""
   assert c.lora is not None
   os.makedirs(directory, exist_ok=True)
-  modules = {m.split('.')[-1] for found in adapters['layers'].values() for m in found}
+  one = jax.tree.map(lambda x: x[:, number], adapters)
+  modules = {module.split('.')[-1] for found in one['layers'].values() for module in found}
   entries = PLAIN | dict(
     base_model_name_or_path=base,
     fan_in_fan_out=c.family.transposed,
@@ -63,10 +53,27 @@ def save(directory: str, c: ModelConfig, adapters: PyTree, number: int = 0, base
     task_type='CAUSAL_LM',
     use_rslora=c.lora.rslora,
   )
-  found = tensors(c, adapters, number)
-  save_file(found, os.path.join(directory, WEIGHTS), metadata={'format': 'pt'})
+  save_file(tensors(c, one), os.path.join(directory, WEIGHTS), metadata=METADATA)
   with open(os.path.join(directory, CONFIG), 'w') as file:
     json.dump(entries, file, indent=2, sort_keys=True)
+
+
+def packed(c: ModelConfig, adapter: PyTree) -> bytes:
+  """What `save` writes as adapter_model.safetensors, of an adapter without the bank's axis."""
+  return save_bytes(tensors(c, adapter), metadata=METADATA)
+
+
+def tensors(c: ModelConfig, adapter: PyTree) -> dict[str, np.ndarray]:
+  """PEFT's name -> tensor; adapter: matrix -> module -> a f32[L,D,r], b f32[L,r,...]."""
+  found = {}
+  for matrix, modules in jax.device_get(adapter['layers']).items():
+    for module, pair in modules.items():
+      for layer in range(c.num_hidden_layers):
+        a, b = (np.asarray(pair[k][layer], np.float32) for k in 'ab')
+        whole = b if b.ndim == 2 else _flat(c, matrix, b)
+        for name, x in zip(names(c, module, layer), (a, whole), strict=True):
+          found[name] = np.ascontiguousarray(x.T)
+  return found
 
 
 def load(directory: str, c: ModelConfig) -> PyTree:

@@ -2,18 +2,23 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
+from rft_jax.infra import peft
 from rft_jax.models.config import Lora, ModelConfig
+from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import UserError
-from rft_jax.serve.canary import Canary
+from rft_jax.serve.canary import Ask, Canary
 from rft_jax.serve.codec import Codec
 from rft_jax.serve.engine import SlotEngine
 from rft_jax.serve.fold import taught
@@ -66,8 +71,7 @@ def opened(
     lora = dataclasses.replace(lora, adapters=settings.rows)
     serving = dataclasses.replace(model.config, lora=lora)
 
-    like = Student.shaped(learning)
-    loader = Loader(store, Shelf(folder / 'versions', like))
+    loader = Loader(store, Shelf(folder / 'versions', blank(learning)))
     routes = Routes(live_versions(store), holdout=settings.holdout)
     engine = SlotEngine(
       model.weights, serving, codec, settings.slots, settings.context, loader, routes
@@ -87,6 +91,7 @@ def opened(
       LearnerOptions(enabled=settings.learn),
       metrics,
       Canary(asker(engine, settings.max_tokens), material.probes),
+      functools.partial(peft.packed, learning),
     )
     learner.start()
     options = Options(
@@ -101,3 +106,62 @@ def opened(
       if part is not None:
         part.stop()
     store.close()
+
+
+def check_identity(folder: Path, model: Model, settings: Any):
+  """What was learned belongs to one model: raises UserError for another."""
+  parts = [repr(model.config), model.source, settings.rank, settings.alpha, settings.targets]
+  found = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+  file = folder / 'model'
+  if not file.exists():
+    file.write_text(found)
+  elif file.read_text() != found:
+    raise UserError(
+      f'what {folder} has learned belongs to another model, or to another serve.rank, alpha or '
+      'targets: put them back, or serve in another --workdir'
+    )
+
+
+def blank(config: ModelConfig) -> PyTree:
+  """The shape of a State of the student, zeros."""
+  is_shape = lambda x: isinstance(x, tuple)
+  zeros = lambda shape: np.zeros((shape[0], *shape[2:]), np.float32)
+  one = lambda: {'layers': jax.tree.map(zeros, adapter_shapes(config), is_leaf=is_shape)}
+  return {'adapter': one(), 'opt': dict(count=np.int32(0), mu=one(), nu=one())}
+
+
+def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Material) -> list[Said]:
+  """The anchors with the answers that the model gave before it learned anything; kept, because what
+  is learned depends on them bit for bit."""
+  file = folder / 'anchors.json'
+  if not file.exists():
+    asked = [[ChatMessage('user', text)] for text in material.anchors]
+    requests = [
+      Request(f'anchor {i}', tuple(turns), version=0, max_tokens=ANCHOR_TOKENS, temperature=0.0)
+      for i, turns in enumerate(asked)
+    ]
+    given = engine.generate(requests)
+    rows = [(codec.prompt(turns), done.ids) for turns, done in zip(asked, given, strict=True)]
+    part = file.with_suffix('.tmp')
+    part.write_text(json.dumps(rows))
+    part.rename(file)
+  return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
+
+
+def asker(engine: SlotEngine, max_tokens: int) -> Ask:
+  """How the canary asks."""
+
+  def ask(version: int, prompts: Sequence[str]) -> list[str]:
+    requests = [
+      Request(
+        f'probe {i}',
+        (ChatMessage('user', text),),
+        version=version,
+        max_tokens=max_tokens,
+        temperature=0.0,
+      )
+      for i, text in enumerate(prompts)
+    ]
+    return [done.text for done in engine.generate(requests)]
+
+  return ask

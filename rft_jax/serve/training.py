@@ -107,10 +107,12 @@ class Training:
   def tend(self):
     """Takes a candidate for everyone as far as it may go now."""
     current = self.trial.current
-    if current is None or self.store.versions.state(GLOBAL).frozen:
+    if current is None:
       return
     if self.status(current.version) != 'canary':
       return self.trial.end()
+    if self.store.versions.state(GLOBAL).frozen:
+      return
     try:
       if self.trial.advance():
         self.store.versions.publish(GLOBAL, current.version.version).result()
