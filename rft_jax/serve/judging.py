@@ -115,23 +115,13 @@ async def nothing():
 
 def shown(receipt: Receipt) -> dict[str, Any]:
   """A receipt as its author gets it."""
-  hidden = {'user_id', 'message_id', 'value', 'created_us'}
-  parts = {name: value for name, value in vars(receipt).items() if name not in hidden}
-  return {**parts, 'reasons': list(receipt.reasons)}
+  parts = {name: value for name, value in vars(receipt).items() if name != 'user_id'}
+  return {**parts, 'reasons': list(receipt.reasons), 'tags': list(receipt.tags)}
 
 
-def excerpts(service: Service, receipt: Receipt) -> dict[str, Any]:
-  """What was asked, answered and said."""
+def excerpts(service: Service, receipt: Receipt) -> dict[str, str]:
+  """What was asked and answered."""
   path = service.store.chats.path(receipt.message_id)
   answer = path[-1].content if path else ''
   asked = path[-2].content if len(path) > 1 else ''
-  event = service.store.events.get(receipt.seq) if receipt.seq else None
-  return {
-    'message_id': receipt.message_id,
-    'value': receipt.value,
-    'tags': list(event.tags) if event else [],
-    'comment': event.comment if event else '',
-    'created_us': receipt.created_us,
-    'prompt': asked[:EXCERPT],
-    'answer': answer[:EXCERPT],
-  }
+  return {'prompt': asked[:EXCERPT], 'answer': answer[:EXCERPT]}

@@ -12,7 +12,8 @@ from rft_jax.serve.protocol import Engine, Learner
 
 @dataclass(frozen=True)
 class Options:
-  """Settings of a server. `suggestions`: {title, prompt, hint} for the page's welcome."""
+  """Settings of a server. `suggestions`: {title, prompt, hint, example} for the page's
+  welcome, `example` being a correction to begin with."""
 
   model: str = 'rft'  # what the page calls the model
   max_tokens: int = 256  # of an answer that does not say

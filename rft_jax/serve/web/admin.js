@@ -63,7 +63,9 @@ async function act(question, path, body) {
 }
 
 function rollback(version) {
-  const text = `Answers come from version ${version} at once, and later lessons are set aside.`
+  const text =
+    `Answers come from version ${version} at once. Later lessons are set aside, and learning stops ` +
+    'until you resume it.'
   return act(
     { title: `Roll back to version ${version}?`, text, action: 'Roll back' },
     '/admin/rollback',
@@ -88,10 +90,10 @@ function versionRow(row, live) {
       { class: `state ${isLive ? 'live' : row.status}` },
       isLive ? 'live' : row.status.replace('_', ' '),
     ),
-    new Date(row.created_us / 1000).toLocaleString(),
+    row.created_us ? new Date(row.created_us / 1000).toLocaleString() : 'before it learned',
     String(row.n_events ?? 0),
     row.kl_to_ref?.toFixed(3) ?? '',
-    row.version < live ? back : '',
+    row.version < live && row.status !== 'rolled_back' ? back : '',
   ]
   return h(
     'tr',
