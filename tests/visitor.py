@@ -13,7 +13,7 @@ playwright = pytest.importorskip('playwright.sync_api', reason='needs `pip insta
 expect = playwright.expect
 CHROMIUM = shutil.which('chromium')
 needed = pytest.mark.skipif(CHROMIUM is None, reason='needs `apt-get install chromium`')
-LEARNED = re.compile(r'Learned, version \d+, \d+\.\d s')
+LEARNED = re.compile(r'Learned, yours v\d+, \d+\.\d s')
 HASTY = Rules(shown_ms=0)  # Tests read faster than people.
 
 

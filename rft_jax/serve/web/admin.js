@@ -10,13 +10,15 @@ const percent = value => `${Math.round(value * 100)} %`
 let scope = 'global'
 
 function plots({ latency, reflection, satisfaction, versions }) {
-  const waits = latency.map(({ t_us, ms }) => [t_us, ms])
+  // What everybody learns waits for others who agree: that is not how long learning takes.
+  const own = latency.filter(row => row.scope !== 'global')
+  const waits = own.map(({ t_us, ms }) => [t_us, ms])
   const arms = [...new Set(satisfaction.map(({ arm }) => arm))]
   const rates = arm =>
     satisfaction.filter(row => row.arm === arm && row.n).map(({ t_us, up, n }) => [t_us, up / n])
   return [
     plot({
-      title: 'From vote to served',
+      title: 'From vote to served, personal',
       testid: 'plot-latency',
       format: seconds,
       series: [
@@ -43,6 +45,7 @@ function plots({ latency, reflection, satisfaction, versions }) {
     plot({
       title: 'Versions published',
       testid: 'plot-versions',
+      stepped: true,
       format: value => String(Math.round(value)),
       series: [{ name: 'version', points: versions.map(({ t_us, version }) => [t_us, version]) }],
     }),
@@ -119,8 +122,12 @@ function table(caption, heads, rows) {
 }
 
 function scopeChoice(users) {
-  const names = ['global', ...users.map(({ user_id: id }) => `u:${id}`)]
-  const options = names.map(name => h('option', { value: name, selected: name === scope }, name))
+  const option = (value, name) => h('option', { value, selected: value === scope }, name)
+  const taught = users.filter(({ n_events: n }) => n)
+  const options = [
+    option('global', 'Everybody'),
+    ...taught.map(({ user_id: id, display }) => option(`u:${id}`, display || id)),
+  ]
   const change = event => {
     scope = event.target.value
     refresh()
@@ -157,7 +164,7 @@ function userRow(user) {
     disabled: user.quarantined,
   })
   const cells = [
-    h('code', {}, user.user_id),
+    h('span', {}, user.display && `${user.display} `, h('code', {}, user.user_id)),
     String(user.n_events),
     user.trust?.toFixed(2) ?? '',
     String(user.version ?? ''),
@@ -203,7 +210,7 @@ export async function refresh() {
       h('h1', {}, 'How it learns'),
       h('div', { class: 'plots' }, plots(metrics)),
       versionsPart(versions, users),
-      table('Users', heads, users.map(userRow)),
+      table('Users', heads, users.sort((a, b) => b.n_events - a.n_events).map(userRow)),
       h(
         'div',
         { class: 'bar' },

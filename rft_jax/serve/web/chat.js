@@ -115,7 +115,7 @@ function adopt(here, user, message, rft, named) {
     here.title = user.content.slice(0, 60)
     emit('rft:conversation', here)
   }
-  emit('rft:version', rft.version)
+  if (message.model === 'rft') emit('rft:version', rft.version)
   named?.()
 }
 

@@ -63,9 +63,7 @@ function failure(message, retry) {
 
 export function versionText(version) {
   if (!version) return ''
-  return version.personal
-    ? `version ${version.global}, yours ${version.personal}`
-    : `version ${version.global}`
+  return `model v${version.global}` + (version.personal ? `, yours v${version.personal}` : '')
 }
 
 function userView(message) {
