@@ -11,7 +11,16 @@ from ml_collections import ConfigDict
 from rft_jax.algorithms.families import FAMILIES
 from rft_jax.registry import ConfigError, nearest
 
-RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep', 'export')
+RESUMABLE = (
+  'mode',
+  'log',
+  'scoring',
+  'parallel',
+  'checkpoint.every',
+  'checkpoint.keep',
+  'export',
+  'key',
+)
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is
 evaluated)."""
 
@@ -67,6 +76,12 @@ def base() -> ConfigDict:
       log=dict(every=1, samples=4, tensorboard=True, wandb='auto'),
       scoring=dict(workers=2, timeout=10.0),
       export=dict(path='', adapter=False, dtype=''),  # mode=export; '' = workdir/export, as trained
+      key=dict(  # mode=keys: API keys of the server of this workdir; without a name, a list
+        name='',  # of the user whose key it is, who is made where there is none
+        scopes='chat,feedback',  # of chat, feedback, admin
+        staff=False,  # whether what the user says may teach everyone at once
+        revoke='',  # the id of a key that ends
+      ),
     )
   )
 

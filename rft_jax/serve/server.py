@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from rft_jax.registry import UserError
-from rft_jax.serve import admin, completions, errors, judging, mine, pages
+from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages
 from rft_jax.serve.auth import LOOPBACK
 from rft_jax.serve.service import Service
 
@@ -28,7 +28,7 @@ def create_app(service: Service) -> FastAPI:
 
   app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
   errors.install(app)
-  for part in (completions, judging, mine, admin, pages):
+  for part in (completions, judging, mine, admin, keys, pages):
     app.include_router(part.routes(service))
   return app
 
@@ -46,8 +46,9 @@ def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
   anything: beyond this machine, only with keys."""
   if host not in LOOPBACK and not service.store.users.has_keys():
     raise UserError(
-      f'host={host!r} would let everyone on the network in: make an API key first '
-      '(rft_jax.serve.auth.make_key), or serve on 127.0.0.1'
+      f'host={host!r} would let everyone on the network in: make an API key first, by '
+      '--config.mode=keys --config.key.name=me --config.key.scopes=chat,feedback,admin, '
+      'or serve on 127.0.0.1'
     )
   uvicorn.run(
     create_app(service),
