@@ -30,7 +30,7 @@ class Served:
   def __init__(self, folder: Path, rules: Rules | None = None, **options):
     self.store, self.engine = Store(folder / 'store.db', rules), self.engine_of()
     self.learner = self.learner_of(self.store, self.engine)
-    given = {'rates': GENEROUS, 'ping_seconds': 0.2, **options}
+    given = {'rates': GENEROUS, 'ping_seconds': 0.2, 'backups': 0, **options}
     self.service = Service(self.store, self.engine, self.learner, Options(**given))
 
   def __enter__(self) -> 'Served':

@@ -30,14 +30,7 @@ def routes(service: Service) -> APIRouter:
     received, start = now_us(), time.perf_counter()
     feedback = validate(await json_body(request))
     caller = author(service, request, feedback)
-    service.limits.take('feedback', caller.name)
-    origin = service.auth.origin(request)
-    done = service.store.events.add(feedback, caller.user.id, caller.source, origin, received)
-    receipt = await asyncio.wrap_future(done)
-    if not receipt.duplicate:
-      gate = receipt.status if receipt.status in ENDED else 'ok'
-      service.metrics.feedback.labels(receipt.kind, gate).inc()
-      service.learner.notify(receipt)
+    receipt = await keep(service, request, caller, feedback, caller.source, received)
     service.metrics.ack.observe(time.perf_counter() - start)
     return JSONResponse(shown(receipt), 200 if receipt.duplicate else 201)
 
@@ -65,6 +58,21 @@ def routes(service: Service) -> APIRouter:
     return shown(receipt)
 
   return router
+
+
+async def keep(
+  service: Service, request: Request, caller: Caller, feedback: Feedback, source: str, recv_us: int
+) -> Receipt:
+  """Makes it durable and tells the learner. Raises ApiError 429, and as `store.events.add`."""
+  service.limits.take('feedback', caller.name)
+  origin = service.auth.origin(request)
+  done = service.store.events.add(feedback, caller.user.id, source, origin, recv_us)
+  receipt = await asyncio.wrap_future(done)
+  if not receipt.duplicate:
+    gate = receipt.status if receipt.status in ENDED else 'ok'
+    service.metrics.feedback.labels(receipt.kind, gate).inc()
+    service.learner.notify(receipt)
+  return receipt
 
 
 def author(service: Service, request: Request, feedback: Feedback) -> Caller:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rft_jax.feedback.store import Store
 from rft_jax.serve.auth import Auth, load_secret
+from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
 from rft_jax.serve.metrics import Metrics
 from rft_jax.serve.protocol import Engine, Learner
@@ -21,6 +22,8 @@ class Options:
   ping_seconds: float = 15.0
   suggestions: tuple[dict[str, str], ...] = ()
   rates: Rates = field(default_factory=Rates)
+  backup_seconds: float = 86_400.0  # between copies of the store
+  backups: int = 7  # copies that stay; 0: none are made
 
 
 class Service:
@@ -37,5 +40,6 @@ class Service:
     self.options = options or Options()
     self.metrics = metrics or Metrics()
     self.limits = Limits(self.options.rates)
+    self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))
     self.auth = Auth(store, secret)
