@@ -96,7 +96,7 @@ def test_mode_keys_makes_lists_and_ends_keys_of_a_stopped_server(program, tmp_pa
     program.config, f'--workdir={tmp_path}', '--config.mode=keys', '--config.key.revoke=abc'
   )
   assert 'abc' in said
-  assert Store(tmp_path / 'store.db').users.keys()[0].revoked_us
+  assert Store(tmp_path / 'serve' / 'store.db').users.keys()[0].revoked_us
 
 
 def test_serving_beyond_this_machine_needs_a_key(served):

@@ -13,11 +13,13 @@ from rft_jax.serve.keys import grant
 
 
 def run(config, workdir: str, started: float) -> dict:
-  """Works on workdir/store.db; prints the keys, or the one that was made, which is shown only now.
+  """Works on workdir/serve/store.db; prints the keys, or the one that was made, which is shown only now.
 
   Raises UserError while a server has the store, for unknown scopes and for an unknown id.
   """
-  c, store = config.key, Store(os.path.join(workdir, 'store.db'))
+  c, folder = config.key, os.path.join(workdir, 'serve')
+  os.makedirs(folder, exist_ok=True)
+  store = Store(os.path.join(folder, 'store.db'))
   try:
     if c.revoke:
       return revoke(store, c.revoke)
