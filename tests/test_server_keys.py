@@ -15,7 +15,7 @@ ALL = ['chat', 'feedback', 'admin']
 
 @pytest.fixture
 def served(tmp_path):
-  with Served(tmp_path) as served:
+  with Served(tmp_path / 'serve') as served:
     yield served
 
 
@@ -82,7 +82,7 @@ def test_mode_keys_makes_lists_and_ends_keys_of_a_stopped_server(program, tmp_pa
   assert status == 0 and 'no keys' in text
   status, key, _ = call('--config.key.name=me', '--config.key.scopes=chat,feedback,admin')
   assert status == 0 and re.fullmatch(r'rft-sk-\w{16}\.[\w-]{43}', key.strip())
-  with Served(tmp_path) as served:
+  with Served(tmp_path / 'serve') as served:
     client = served.browser(Authorization=f'Bearer {key.strip()}')
     assert client.get('/admin/users').status_code == 200
     said = program.refuses(program.config, f'--workdir={tmp_path}', '--config.mode=keys')
