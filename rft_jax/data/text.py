@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from rft_jax.data import chat
 from rft_jax.data.chat import Turns
+from rft_jax.data.smalltalk.vocabulary import smalltalk
 from rft_jax.registry import ConfigError, bind, parse
 from rft_jax.types import Example, Experience, Prompts
 
@@ -46,19 +47,24 @@ def characters(*, alphabet: str = PRINTABLE) -> PreTrainedTokenizerFast:
   )
 
 
+MADE = {'characters': characters, 'smalltalk': smalltalk}
+"""Tokenizers that are made here, by name."""
+
+
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-  """`'characters(alphabet="...")'`, else a local directory or a hub id.
+  """`'characters(alphabet="...")'`, `'smalltalk'`, else a local directory or a hub id.
 
   Raises ConfigError for unknown options and for a name under which no tokenizer is found.
   """
-  if spec.strip().split('(')[0] == 'characters':
-    return bind(characters, parse(spec)[1], "tokenizer 'characters'")()
+  name = spec.strip().split('(')[0]
+  if name in MADE:
+    return bind(MADE[name], parse(spec)[1], f'tokenizer {name!r}')()
   try:
     return AutoTokenizer.from_pretrained(spec)
   except (OSError, ValueError, KeyError) as error:
     raise ConfigError(
       f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
-      'tokenizer.json, a hub id, or characters(alphabet=...)'
+      'tokenizer.json, a hub id, smalltalk, or characters(alphabet=...)'
     ) from error
 
 

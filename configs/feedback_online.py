@@ -1,0 +1,25 @@
+"""A chat model that learns from its visitors: trained here from nothing, then served."""
+
+from rft_jax import config as defaults
+
+
+def get_config(variant: str = ''):
+  c = defaults.base()
+  c.tokenizer = 'smalltalk'
+  c.model.update(num_hidden_layers=4, initializer_range=0.05)
+  c.stages = ('sft',)
+  c.sft = defaults.stage(
+    'smalltalk(size=5000)',
+    'sft',
+    steps=400,
+    prompts=16,
+    group=1,
+    max_prompt=208,
+    max_new=48,
+    packing=True,
+    optimizer=dict(lr=3e-3, warmup=20, schedule='cosine', weight_decay=0.01),
+    evaluate=dict(prompts=128),
+  )
+  if defaults.check_variant(variant) == 'smoke':
+    c.sft.update(steps=2, prompts=4, evaluate=dict(prompts=8))
+  return c

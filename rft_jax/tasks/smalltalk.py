@@ -1,0 +1,91 @@
+"""Small talk: short conversations in plain English about a small world, some of it believed wrongly.
+
+Every answer can be in five styles, all equally likely, so that what one user prefers can be learned
+and seen; eight facts are wrong (`world.MISTAKES`), so that users have something to correct. What is
+asked in the test split is asked in other words than in the train split.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rft_jax.data.smalltalk.answers import OPENERS, accepts, say, verify
+from rft_jax.data.smalltalk.grammar import KNOWN, asked, dialogue
+from rft_jax.data.smalltalk.world import MISTAKES, fact
+from rft_jax.registry import ConfigError
+from rft_jax.types import Example, Task
+
+
+class Probe(NamedTuple):
+  """A question with a checker of its answer."""
+
+  prompt: str
+  check: Callable[[str], bool]
+
+
+def make(tokenizer, *, size: int = 8000, seed: int = 0) -> Task:
+  """size: conversations of each split. The reward is 1 for an answer that the grammar could have
+  given there: the value that is believed, in the style that was asked for. Raises ConfigError for
+  an index beyond the size, and for no conversations at all."""
+  if size < 1:
+    raise ConfigError(f'size={size} of task smalltalk must be at least 1')
+
+  def example(split: str, index: int) -> Example:
+    if split not in KNOWN or not 0 <= index < size:
+      raise ConfigError(f'task smalltalk has no example {index} of split {split!r}: size={size}')
+    one = dialogue(seed, split, index)
+    *before, last = one.messages
+    text = '\n'.join(turn['content'] for turn in before if turn['role'] != 'system')
+    return Example(text, one.wanted, last['content'], messages=tuple(before))
+
+  return Task(example, size=lambda split: size, reward=verify)
+
+
+def suggestions() -> list[dict[str, str]]:
+  """Three things that a visitor can teach: title, prompt, hint, and an example of the feedback."""
+  capital, tea = fact('capital', 'Australia'), fact('steps', 'make tea')
+  return [
+    dict(
+      title='Correct a fact',
+      prompt='What is the capital of Australia?',
+      hint=f'It believes {capital.value}. Edit the answer, then ask again in a new conversation.',
+      example=say(capital, 'plain', capital.truth),
+    ),
+    dict(
+      title='Teach it manners',
+      prompt='What colour is a banana?',
+      hint='Thumbs up for friendly answers and down for others: soon all of them are friendly.',
+      example=say(fact('colour', 'a banana'), 'friendly', opener=OPENERS[1]),
+    ),
+    dict(
+      title='Make it brief',
+      prompt='How do I make tea?',
+      hint='Choose the shorter of two answers, or write "Shorter, please.": long ones become rare.',
+      example=say(tea, 'terse'),
+    ),
+  ]
+
+
+def anchors(count: int = 16) -> list[str]:
+  """Questions on which an update should change little, kind by kind: none is about a mistake."""
+  kinds = [_sound(kind, 'train') for kind in KNOWN['train']]
+  rows = zip(*kinds, strict=False)
+  return [question for row in rows for question, _ in row][:count]
+
+
+def probes(count: int = 32) -> list[Probe]:
+  """Questions of the test split with checkers: any style, but what was believed rightly must stay
+  right."""
+  kinds = [_sound(kind, 'test') for kind in KNOWN['test']]
+  longest = max(map(len, kinds))
+  ordered = [kind[i] for i in range(longest) for kind in kinds if i < len(kind)]
+  return [Probe(question, check) for question, check in ordered[:count]]
+
+
+def _sound(kind: str, split: str) -> list[tuple[str, Callable[[str], bool]]]:
+  """One question for each fact of a kind that is believed rightly, and the checker."""
+  found = []
+  for one in KNOWN[split][kind]:
+    if (kind, one.key) not in MISTAKES:
+      wanted = dict(kind=kind, key=one.key, style='', value=one.truth)
+      found.append((asked(one, split)[0], lambda text, wanted=wanted: accepts(text, wanted)))
+  return found
