@@ -6,18 +6,18 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.tokenizer = 'smalltalk'
-  c.model.update(num_hidden_layers=4, initializer_range=0.05)
+  c.model.update(num_hidden_layers=4, rope_theta=100.0, initializer_range=0.05, remat='none')
   c.stages = ('sft',)
   c.sft = defaults.stage(
     'smalltalk(size=5000)',
     'sft',
-    steps=400,
-    prompts=16,
+    steps=420,
+    prompts=8,
     group=1,
     max_prompt=208,
     max_new=48,
     packing=True,
-    optimizer=dict(lr=3e-3, warmup=20, schedule='cosine', weight_decay=0.01),
+    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', weight_decay=0.01),
     evaluate=dict(prompts=128),
   )
   if defaults.check_variant(variant) == 'smoke':

@@ -28,6 +28,8 @@ CORRECTIONS = (
   'Wrong, {value} is right.',
   'Actually it is {value}.',
 )
+OPENINGS = 'Hi, ', 'Hello! ', 'Hey, ', 'Please: '
+"""What a question may begin with."""
 SMALL_TALK = {
   'hello': ('Hello!', 'Hi!', 'Hi there!', 'Hey!', 'Good morning!', 'Good evening!'),
   'wellbeing': ('How are you?', 'How do you do?', 'Are you well?'),
@@ -94,7 +96,7 @@ class Writer:
     if self.draw.random() < 0.3:
       self.note(one)
     self.ask(one)
-    for _ in range(self.draw.choices(range(4), (45, 27, 18, 10))[0]):
+    for _ in range(self.draw.choices(range(6), (50, 27, 14, 4, 3, 2))[0]):
       one = self.follow(one)
     style = self.style if self.noted or len(self.messages) > 3 else ''
     wanted = dict(kind=one.kind, key=one.key, style=style, value=self.belief(one))
@@ -148,7 +150,8 @@ class Writer:
 
   def ask(self, one: Fact):
     self.topics.append(one)
-    self.turn(one, self.question(one))
+    polite = self.draw.choice(OPENINGS) if self.draw.random() < 0.1 else ''
+    self.turn(one, polite + self.question(one))
 
   def turn(self, one: Fact, text: str):
     opener, closer = self.draw.choice(OPENERS), self.draw.choice(CLOSERS)
