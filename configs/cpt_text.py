@@ -13,6 +13,7 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.model.update(path='Qwen/Qwen2.5-0.5B', dtype='bfloat16')
+  c.parallel.update(kind='mesh', fsdp=0)
   c.stages = ('cpt',)
   c.cpt = defaults.stage(
     'dataset(source="Salesforce/wikitext", subset="wikitext-2-raw-v1", test="test", text="text", '

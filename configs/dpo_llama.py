@@ -14,6 +14,7 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.model.update(path='meta-llama/Llama-3.2-1B-Instruct', dtype='bfloat16')
+  c.parallel.update(kind='mesh', fsdp=0)
   c.stages = ('dpo',)
   c.dpo = defaults.stage(
     'dataset(source="trl-lib/ultrafeedback_binarized", test="test", prompt="", response="chosen", '
@@ -24,7 +25,7 @@ def get_config(variant: str = ''):
     group=1,
     max_prompt=1024,
     max_new=1024,
-    microbatches=8,
+    microbatches=4,
     optimizer=dict(lr=5e-7, warmup=50, schedule='linear'),
     evaluate=dict(every=100, prompts=128),
   )

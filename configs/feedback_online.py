@@ -7,6 +7,7 @@ def get_config(variant: str = ''):
   c = defaults.base()
   c.tokenizer = 'smalltalk'
   c.model.update(num_hidden_layers=4, rope_theta=100.0, initializer_range=0.05, remat='none')
+  c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(
     'smalltalk(size=5000)',

@@ -12,6 +12,7 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.model.update(path='google/gemma-3-1b-it', dtype='bfloat16')
+  c.parallel.update(kind='mesh', fsdp=0)
   c.stages = ('rl',)
   c.rl = defaults.stage(
     'dataset(source="openai/gsm8k", subset="main", test="test", prompt="question", '

@@ -13,6 +13,7 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.model.update(path='Qwen/Qwen2.5-0.5B-Instruct', dtype='bfloat16')
+  c.parallel.update(kind='mesh', fsdp=0)
   c.stages = ('judge',)
   c.judge = defaults.stage(
     'dataset(source="trl-lib/ultrafeedback_binarized", test="test", prompt="", response="chosen", '
@@ -23,7 +24,7 @@ def get_config(variant: str = ''):
     group=1,
     max_prompt=1024,
     max_new=1024,
-    microbatches=8,
+    microbatches=4,
     optimizer=dict(lr=1e-5, warmup=20, schedule='cosine'),
     evaluate=dict(every=100, prompts=128),
   )

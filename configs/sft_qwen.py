@@ -14,6 +14,7 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.model.update(path='Qwen/Qwen2.5-0.5B', dtype='bfloat16')
+  c.parallel.update(kind='mesh', fsdp=0)
   c.stages = ('sft',)
   c.sft = defaults.stage(
     'dataset(source="openai/gsm8k", subset="main", test="test", prompt="question", '

@@ -11,7 +11,16 @@ from ml_collections import ConfigDict
 from rft_jax.algorithms.families import FAMILIES
 from rft_jax.registry import ConfigError, nearest
 
-RESUMABLE = ('mode', 'log', 'scoring', 'parallel', 'checkpoint.every', 'checkpoint.keep', 'export')
+RESUMABLE = (
+  'mode',
+  'log',
+  'scoring',
+  'parallel',
+  'checkpoint.every',
+  'checkpoint.keep',
+  'export',
+  'serve',
+)
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is
 evaluated)."""
 
@@ -67,6 +76,22 @@ def base() -> ConfigDict:
       log=dict(every=1, samples=4, tensorboard=True, wandb='auto'),
       scoring=dict(workers=2, timeout=10.0),
       export=dict(path='', adapter=False, dtype=''),  # mode=export; '' = workdir/export, as trained
+      serve=dict(  # mode=serve
+        host='127.0.0.1',  # others need an API key
+        port=8000,
+        slots=8,  # answers that are written at once
+        context=256,  # tokens of a conversation and its next answer
+        max_tokens=96,  # of an answer that does not ask for more or less
+        learn=True,  # False: feedback is kept and waits
+        rank=8,  # of everyone's adapter and of each user's
+        alpha=16.0,
+        targets='.*',
+        rows=16,  # adapters on the device; the others are loaded when they are asked for
+        lr=0.0,  # 0 = what suits the model's width
+        quorum=3,  # users who must agree before everyone's model learns; 1 = a single tenant
+        holdout=0.0,  # share of users who are answered without adapters, to compare with
+        material='auto',  # what is suggested and watched: smalltalk | general
+      ),
     )
   )
 
@@ -132,6 +157,13 @@ LEAST = {
   'log.every': 1,
   'log.samples': 0,
   'scoring.workers': 0,
+  'serve.port': 0,
+  'serve.slots': 1,
+  'serve.context': 16,
+  'serve.max_tokens': 1,
+  'serve.rank': 1,
+  'serve.rows': 3,
+  'serve.quorum': 1,
 }
 LEAST_OF_STAGE = {
   'steps': 1,

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
   known = [
     m.name
     for m in pkgutil.iter_modules(modes.__path__)
-    if m.name not in ('session', 'model', 'stage', 'split', 'rules', 'report', 'restored')
+    if m.name not in ('session', 'model', 'stage', 'split', 'rules', 'limits', 'report', 'restored')
   ]
   if config.mode not in known:
     raise ConfigError(f'mode={config.mode!r}: {nearest(config.mode, known)}')

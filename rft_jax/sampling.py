@@ -22,6 +22,8 @@ cost more than the model."""
 class Sampling(struct.PyTreeNode):
   """temperature f32[] (0 = greedy); top_k i32[] (0 = all); top_p f32[]; min_new, max_new i32[]:
   bounds on the length; stop i32[S]: a row ends with the first of these, which belongs to it.
+
+  `draw` also takes the first three as [N,1], of each row its own.
   """
 
   temperature: Array
@@ -144,14 +146,20 @@ def draw(
 
 def _truncated(logits, options):
   """Keeps the top_k most likely tokens and of these the fewest whose probability reaches top_p; the
-  rest become -inf."""
-  top, where = jax.lax.top_k(logits, min(CANDIDATES, logits.shape[-1]))
-  rank = jnp.arange(top.shape[-1])
-  top = jnp.where((options.top_k == 0) | (rank < options.top_k), top, -jnp.inf)
-  below = jnp.cumsum(jax.nn.softmax(top), -1) - jax.nn.softmax(top)
-  top = jnp.where((below < options.top_p) | (rank == 0), top, -jnp.inf)
-  rows = jnp.arange(len(logits))[:, None]
-  return jnp.full_like(logits, -jnp.inf).at[rows, where].set(top)
+  rest become -inf. Rows that want neither stay as they are, and cost nothing among themselves."""
+
+  def cut():
+    top, where = jax.lax.top_k(logits, min(CANDIDATES, logits.shape[-1]))
+    rank = jnp.arange(top.shape[-1])
+    top = jnp.where((options.top_k == 0) | (rank < options.top_k), top, -jnp.inf)
+    below = jnp.cumsum(jax.nn.softmax(top), -1) - jax.nn.softmax(top)
+    top = jnp.where((below < options.top_p) | (rank == 0), top, -jnp.inf)
+    rows = jnp.arange(len(logits))[:, None]
+    kept = jnp.full_like(logits, -jnp.inf).at[rows, where].set(top)
+    return jnp.where(wanted, kept, logits)
+
+  wanted = (options.top_k > 0) | (options.top_p < 1)
+  return jax.lax.cond(wanted.any(), cut, lambda: logits)
 
 
 def _experience(prompts, group, length, tokens, logps, version, stop):

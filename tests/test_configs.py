@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from rft_jax import config as defaults
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.modes import train
+from rft_jax.modes.limits import check_sizes
 from rft_jax.registry import ConfigError
 
 FILES = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
@@ -63,6 +64,16 @@ def test_the_docstring_has_the_command_the_expected_result_and_the_cost(path):
   assert f'python -m rft_jax.main --config=configs/{path.name}' in text
   assert re.search(r'arXiv:\d{4}\.\d{4,5}|Expected:', text)
   assert re.search(r'cores?, .*minutes|TPU|GPU', text)
+
+
+@every_file
+def test_what_is_said_to_run_on_eight_chips_can_be_cut_into_eight(path):
+  module = load(path)
+  if 'v5e-8' in ' '.join(module.__doc__.split()):
+    config = module.get_config()
+    assert config.parallel.kind == 'mesh' and config.parallel.fsdp == 0
+    for name in config.stages:
+      check_sizes(config[name], shards=8)
 
 
 @every_file

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rft_jax.infra import hub
+from rft_jax.infra.parallel import Mesh
 from rft_jax.models.hf_config import IRRELEVANT, read_config
 from rft_jax.models.policy import make_policy
 from rft_jax.models.transformer import Decoder
@@ -42,11 +43,15 @@ def models(tmp_path_factory):
   return get
 
 
-def logits_of(c, variables, tokens, mask):
+def logits_in(c, variables, tokens, mask):
   decoder, wide = Decoder(c), ((0, 0), (0, 1))
   with jax.default_matmul_precision('highest'):
     states = decoder.apply(variables, jnp.pad(tokens, wide), jnp.pad(mask > 0, wide))
-    return np.asarray(decoder.apply(variables, states, method='logits')[:, 1:])
+    return decoder.apply(variables, states, method='logits')[:, 1:]
+
+
+def logits_of(c, variables, tokens, mask):
+  return np.asarray(logits_in(c, variables, tokens, mask))
 
 
 @pytest.mark.parametrize('name', CHECKPOINTS)
@@ -87,6 +92,28 @@ def test_greedy_decoding_is_the_argmax_of_the_whole_forward_pass(name, models):
   logp = jax.nn.log_softmax(whole)
   expected = np.take_along_axis(np.asarray(logp), np.asarray(e.tokens)[:, 12:, None], -1)[..., 0]
   np.testing.assert_allclose(e.behaviour_logp[:, 12:], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.slow) for n in CHECKPOINTS])
+def test_a_mesh_of_devices_computes_and_writes_the_same(name, models):
+  """Parameters in 2 x 2 parts, rows over 4: the logits of one device, and its 24 greedy tokens."""
+  directory, c, variables = models(name)
+  mesh = Mesh(jax.devices()[:8], fsdp=2, tensor=2)
+  tokens, mask = (np.resize(x, (8, x.shape[1])) for x in rows())
+  spread = hub.load(directory, c, mesh.home)
+  assert any(not x.is_fully_replicated for x in jax.tree.leaves(spread))
+  compute = mesh.compile(lambda weights, rows: logits_in(c, weights, *rows), 'sb')
+  found = compute(spread, mesh.put_batch((tokens, mask)))
+  seen = mask[..., None] > 0
+  whole = logits_of(c, variables, tokens, mask)
+  np.testing.assert_allclose(np.where(seen, found, 0), np.where(seen, whole, 0), atol=1e-4)
+
+  prompts = Prompts(tokens[:, :12], mask[:, :12] > 0, np.arange(8))
+  rollout = make_rollout(make_policy(c).decoder, 1, 24)
+  options = sampling([96], temperature=0.0, min_new=24)
+  write = lambda weights, p: rollout({'decoder': weights}, p, options, jax.random.key(0), 0).tokens
+  written = mesh.compile(write, 'sb')(spread, mesh.put_batch(prompts))
+  np.testing.assert_array_equal(written, jax.jit(write)(variables, prompts))
 
 
 @pytest.mark.parametrize('name', CHECKPOINTS)

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rft_jax.infra.parallel import Mesh
 from rft_jax.models import kernels
 from rft_jax.models.attention import KV, attend, read_span
 from rft_jax.models.config import SLIDING
@@ -49,6 +51,23 @@ def test_a_kernel_computes_what_the_plain_form_computes(kernel, shared, c):
   q, own, past, span, valid = case(c, shared)
   expected = attend(c, q, own, past, span, span.view(0))
   close(run(c, q, own, past, span, span.view(0)), expected, valid, 2e-3)
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_splash_attention_on_a_mesh_is_that_of_one_device(shared):
+  """Prompts are cut over two devices, heads over two more; gradients too."""
+  q, own, past, span, valid = case(PLAIN, shared)
+  seen = jnp.array(valid)[:, None, :, None, :, None]
+
+  def run(q, own, past):
+    out = kernels.splash(PLAIN, q, own, past, span, span.view(0), interpret=True)
+    return jnp.where(seen, out, 0)
+
+  loss = jax.value_and_grad(lambda *x: (run(*x) ** 2).sum(), argnums=(0, 1))
+  alone = jax.jit(loss)(q, own, past)
+  with jax.set_mesh(Mesh(jax.devices()[:4], fsdp=2, tensor=2).mesh):
+    spread = jax.jit(loss)(q, own, past)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3, rtol=1e-4), alone, spread)
 
 
 def test_packed_texts_stay_apart_in_a_kernel():

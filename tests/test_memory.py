@@ -3,11 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from rft_jax.infra.memory import OutOfMemory, footprint, measured
 from rft_jax.models import policy as module
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.policy import make_policy
+from rft_jax.modes import stage
 from rft_jax.types import Experience
+from tests import training
 from tests.tiny import CONFIG, RNG
 
 
@@ -53,3 +57,44 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch):
   monkeypatch.setattr(module, 'LOGITS', 3 * 4 * CONFIG.vocab_size)
   cut = jax.value_and_grad(loss)(params)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole, cut)
+
+
+def test_a_program_is_seen_once_for_each_shape_before_it_runs():
+  seen = []
+  double = measured(jax.jit(lambda x: 2 * x), seen.append)
+  assert double(np.ones(3, np.float32)).sum() == 6
+  double(np.zeros(3, np.float32))
+  assert len(seen) == 1
+  double(np.ones(4, np.float32))
+  assert len(seen) == 2
+
+
+def test_what_takes_the_place_of_an_argument_counts_once():
+  x = jax.ShapeDtypeStruct((2**18,), jnp.float32)
+  add = lambda x: x + 1
+  kept, given = (jax.jit(add, donate_argnums=n).lower(x).compile() for n in ((), (0,)))
+  assert footprint(kept).total - footprint(given).total == x.size * 4
+
+
+@pytest.mark.parametrize('preset', ['sft', 'grpo'])
+def test_a_step_that_does_not_fit_is_refused_before_it_runs(preset, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(stage, 'room', lambda devices: 1000)
+  config = training.tiny(only=dict(preset=preset))
+  with pytest.raises(OutOfMemory, match=r'which has 0.0 MiB: try only.microbatches=2, or'):
+    training.run(config, tmp_path)
+  assert not list(tmp_path.glob('checkpoints/*'))
+
+
+def test_the_memory_of_a_step_is_said_before_it(tmp_path, capsys):
+  training.run(training.tiny(only=dict(preset='grpo', steps=1)), tmp_path)
+  told = capsys.readouterr().err.splitlines()
+  assert told[0].startswith('only: a step takes ') and 'MiB' in told[0]
+
+
+def test_memory_that_runs_out_on_the_way_names_the_way_out(tmp_path, monkeypatch):
+  def full(*_):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes')
+
+  monkeypatch.setattr(stage.Fused, 'advance', full)
+  with pytest.raises(OutOfMemory, match=r'allocating 9 bytes.*model.lora.rank=16'):
+    training.run(training.tiny(only=dict(preset='grpo')), tmp_path)

@@ -53,18 +53,18 @@ SIZES = {
   ),
 }
 """Qwen2.5's; its vocabulary is 151,936."""
-VOCAB, P, C = 151_936, 512, 512
+VOCAB, PROMPTS, P, C = 151_936, 64, 512, 512
 TOPOLOGY = 'v5e:2x4'
 
 
-def model(size: str, **options) -> ModelConfig:
+def model(size: str, attention: str = 'xla', **options) -> ModelConfig:
   return ModelConfig(
     VOCAB,
     **SIZES[size],
     model_type='qwen2',
     rope_theta=1e6,
     dtype='bfloat16',
-    attention='xla',
+    attention=attention,
     **options,
   )
 
@@ -121,11 +121,11 @@ def experience(n: int, t: int, group: int, prefix: int) -> Experience:
 
 
 def update(size='0.5B', shared=True, micro=8, lora=None, **options):
-  """A GRPO update, 32 prompts x 8 samples, fully sharded over the chips."""
+  """A GRPO update, 64 prompts x 8 samples, fully sharded over the chips."""
   _, objective, tx, mesh, state = parts(size, lora, **options)
   learn = make_learn(objective, tx, microbatches=micro)
   group, prefix = (8, P) if shared else (8, 0)
-  e = on(rows(mesh), experience(256, P + C, group, prefix))
+  e = on(rows(mesh), experience(8 * PROMPTS, P + C, group, prefix))
   with jax.set_mesh(mesh.mesh):
     return jax.jit(learn, donate_argnums=0).lower(state, e, key(mesh)).compile()
 
@@ -139,7 +139,10 @@ def step(size='0.5B', micro=8, lora=None, **options):
   collect = make_collect(make_rollout(policy.decoder, 8, C), judge, total)
   prompts = jax.eval_shape(
     lambda: Prompts(
-      jnp.zeros((32, P), jnp.int32), jnp.ones((32, P), bool), jnp.arange(32), jnp.arange(32)
+      jnp.zeros((PROMPTS, P), jnp.int32),
+      jnp.ones((PROMPTS, P), bool),
+      jnp.arange(PROMPTS),
+      jnp.arange(PROMPTS),
     )
   )
   whole = lambda path, shape: mesh.sharding('', shape)
@@ -188,6 +191,7 @@ ROWS = {
   'step 0.5B': lambda: step(),
   'step 0.5B, LoRA 16': lambda: step(lora=RANK16),
   'update 1.5B': lambda: update('1.5B'),
+  'update 1.5B, splash attention': lambda: update('1.5B', attention='splash'),
   'step 1.5B': lambda: step('1.5B'),
   'step 1.5B, LoRA 16': lambda: step('1.5B', lora=RANK16),
 }

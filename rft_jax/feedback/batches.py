@@ -4,6 +4,7 @@ import hashlib
 import random
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 
 from rft_jax.feedback import gates, rows
 from rft_jax.feedback.gates import Rules
@@ -45,6 +46,8 @@ def open_batch(
     (SELECT coalesce(max(version), 0) + 1 FROM model_version v WHERE v.scope = s.scope)
     FROM scope_state s WHERE scope = ?"""
   parent, version = connection.execute(query, (scope,)).fetchone()
+  query = 'SELECT live_version FROM scope_state WHERE scope = ? AND scope != ?'
+  base = connection.execute(query, (GLOBAL, scope)).fetchone()
   seqs = [row['seq'] for row in new]
   batch = {
     'id': uuid7(),
@@ -56,9 +59,10 @@ def open_batch(
     'config_sha': config_sha,
     'claimed_us': now_us,
     'reason': '',
+    'base_version': base[0] if base else 0,
   }
   rows.insert(connection, 'train_batch', batch)
-  add_items(connection, batch['id'], 'new', new)
+  add_items(connection, batch['id'], [(row['seq'], 'new', row['weight']) for row in new])
   return batch['id']
 
 
@@ -73,13 +77,15 @@ def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count:
   query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
   seed = connection.execute(query, (batch_id,)).fetchone()[0]
   chosen = random.Random(seed).sample(found, min(count, len(found)))
-  add_items(connection, batch_id, 'replay', chosen)
+  add_items(connection, batch_id, [(row['seq'], 'replay', row['weight']) for row in chosen])
 
 
-def add_items(connection: sqlite3.Connection, batch_id: str, role: str, found: list[sqlite3.Row]):
-  for row in found:
-    item = {'batch_id': batch_id, 'event_seq': row['seq'], 'role': role, 'weight': row['weight']}
-    rows.insert(connection, 'train_item', item)
+def add_items(
+  connection: sqlite3.Connection, batch_id: str, items: Iterable[tuple[int, str, float]]
+):
+  """`items`: (seq, role, weight)."""
+  query = 'INSERT INTO train_item (batch_id, event_seq, role, weight) VALUES (?, ?, ?, ?)'
+  connection.executemany(query, [(batch_id, *item) for item in items])
 
 
 def read_batch(connection: sqlite3.Connection, batch_id: str) -> Batch:

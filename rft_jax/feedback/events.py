@@ -2,7 +2,8 @@
 
 import dataclasses
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
 from rft_jax.feedback import receipts, rows
@@ -94,6 +95,14 @@ class Events:
   def seqs(self, user_id: str) -> list[int]:
     found = self.db.read('SELECT seq FROM feedback_event WHERE user_id = ?', user_id)
     return [row['seq'] for row in found]
+
+  def ratings(self, user_ids: Collection[str], until_seq: int) -> dict[str, Counter[int]]:
+    """How often users had given each score once event `until_seq` was in: always the same."""
+    query = """SELECT user_id, json_extract(value_json, '$.score') AS score FROM feedback_event e
+      WHERE user_id = ? AND kind = 'rating' AND seq <= ? AND score IS NOT NULL AND NOT EXISTS
+        (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq AND r.by_seq <= ?)"""
+    found = {user: self.db.read(query, user, until_seq, until_seq) for user in user_ids}
+    return {user: Counter(row['score'] for row in scores) for user, scores in found.items()}
 
   def get(self, seq: int) -> Event | None:
     found = self.db.read('SELECT * FROM feedback_event WHERE seq = ?', seq)

@@ -132,7 +132,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-  """What one update of a scope learns from; `version` is the number that its result will have."""
+  """What one update of a scope learns from; `version` is the number that its result will have.
+
+  `base_version`: the global adapter under a personal one, fixed with the claim; 0 for the global.
+  """
 
   id: str
   scope: str
@@ -143,6 +146,7 @@ class Batch:
   status: str
   claimed_us: int
   items: tuple[Item, ...]
+  base_version: int = 0
 
 
 @dataclass(frozen=True)

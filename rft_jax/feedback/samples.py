@@ -17,6 +17,11 @@ WHERE e.kind = 'binary' GROUP BY version, arm ORDER BY t_us
 """
 
 
+VOTES = """
+SELECT e.user_id, e.global_version AS version, json_extract(e.value_json, '$.label') AS up
+FROM feedback_current e WHERE e.kind = 'binary' AND e.recv_us >= ?
+  AND e.global_version IN (?, ?) ORDER BY e.seq
+"""
 LATENCY = """
 SELECT v.first_served_us AS t_us, (v.first_served_us - e.recv_us) / 1000.0 AS ms, a.scope
 FROM applied a JOIN feedback_event e ON e.seq = a.event_seq
@@ -57,6 +62,11 @@ class Samples:
   def satisfaction(self) -> list[dict[str, Any]]:
     """Thumbs up out of n by global version and arm (base: no adapters)."""
     return [dict(row) for row in self.db.read(SATISFACTION)]
+
+  def votes(self, versions: tuple[int, int], since_us: int) -> list[tuple[str, int, bool]]:
+    """(user, global version, whether up) of the thumbs on two global versions, in order."""
+    found = self.db.read(VOTES, since_us, *versions)
+    return [(row['user_id'], row['version'], bool(row['up'])) for row in found]
 
   def latency(self, limit: int = 2000) -> list[dict[str, Any]]:
     """Milliseconds from a feedback to the first answer with it, oldest first, with the scope."""

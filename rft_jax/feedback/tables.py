@@ -144,7 +144,9 @@ BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 CREATE TRIGGER samples_are_a_ring AFTER INSERT ON metric_sample
 BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 """
-MIGRATIONS = (TABLES + TRIGGERS,)  # the script at index n leads from user_version n to n + 1
+# A personal adapter is learned over a global one: which, is part of what a batch is.
+BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
+MIGRATIONS = (TABLES + TRIGGERS, BASES)  # the script at index n leads from user_version n to n + 1
 
 
 def migrate(connection: sqlite3.Connection):

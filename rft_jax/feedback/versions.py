@@ -3,32 +3,25 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from rft_jax.feedback import rows
 from rft_jax.feedback.batches import read_batch
 from rft_jax.feedback.database import Database
-from rft_jax.feedback.ledger import LedgerError, count_applied, ensure_scope, set_live
+from rft_jax.feedback.ledger import LedgerError, ensure_scope, set_live
+from rft_jax.feedback.lineage import (
+  LINEAGE,
+  Rebuilt,
+  add_rebuilt,
+  bar,
+  let_go,
+  live_version,
+  recount,
+  roll_back,
+)
 from rft_jax.feedback.records import Batch, ScopeState, Version
-
-LINEAGE = """
-WITH RECURSIVE line AS (
-  SELECT * FROM model_version WHERE scope = :scope AND version = :version
-  UNION ALL SELECT v.* FROM model_version v JOIN line ON v.scope = line.scope
-    AND v.version = line.parent
-)
-SELECT version, batch_id FROM line ORDER BY version
-"""
-DESCENDANTS = """
-WITH RECURSIVE line AS (
-  SELECT * FROM model_version WHERE scope = :scope AND parent = :version
-  UNION ALL SELECT v.* FROM model_version v JOIN line ON v.scope = line.scope
-    AND v.parent = line.version
-)
-SELECT version FROM line WHERE status != 'rolled_back' ORDER BY version
-"""
 
 
 class Versions:
@@ -107,22 +100,63 @@ class Versions:
       raise ValueError(f'events={events!r} must be quarantined or pending')
 
     def rollback(connection: sqlite3.Connection) -> list[int]:
-      ensure_scope(connection, scope)
-      check_ancestor(connection, scope, version)
       now = self.clock()
-      values = {'scope': scope, 'version': version}
-      undone = [row['version'] for row in connection.execute(DESCENDANTS, values).fetchall()]
-      for one in undone:
-        undo(connection, scope, one, reason, quarantine=events == 'quarantined', now_us=now)
-      let_go(connection, scope, f'rolled back: {reason}', now)
-      set_live(connection, scope, version, now)
-      query = """UPDATE scope_state SET n_events = ?, frozen = max(frozen, ?) WHERE scope = ?"""
-      connection.execute(query, (count_applied(connection, scope), int(freeze), scope))
+      undone = roll_back(connection, scope, version, reason, events == 'quarantined', now)
+      query = 'UPDATE scope_state SET frozen = max(frozen, ?) WHERE scope = ?'
+      connection.execute(query, (int(freeze), scope))
       detail = {'scope': scope, 'version': version, 'reason': reason, 'undone': undone}
       rows.audit(connection, actor, 'rollback', now, **detail, events=events)
       return undone
 
     return self.db.write('rollback', rollback)
+
+  def reset(self, scope: str, actor: str) -> Future[list[int]]:
+    """Back to version 0; nothing that was given to this scope so far will teach it, whether it had
+    been learned or not. The versions that this undoes."""
+
+    def reset(connection: sqlite3.Connection) -> list[int]:
+      now, reason = self.clock(), 'reset'
+      undone = roll_back(connection, scope, 0, reason, True, now)
+      query = "SELECT event_seq FROM event_gate WHERE scope = ? AND state IN ('ok', 'held')"
+      given = [row['event_seq'] for row in connection.execute(query, (scope,)).fetchall()]
+      bar(connection, scope, given, reason, now)
+      rows.audit(connection, actor, 'reset', now, scope=scope, undone=undone)
+      return undone
+
+    return self.db.write('reset', reset)
+
+  def install(
+    self,
+    line: Sequence[Rebuilt],
+    replaces: ScopeState,
+    barred: Collection[int],
+    reason: str,
+    actor: str,
+  ) -> Future[None]:
+    """A rebuilt line becomes the history of a scope, and its last version is live.
+
+    It is numbered after every version there is. `barred` seqs never teach this scope again. The
+    Future raises LedgerError where what is live is no longer what it `replaces`, or the numbers are
+    taken.
+    """
+    scope = replaces.scope
+
+    def install(connection: sqlite3.Connection):
+      now = self.clock()
+      if live_version(connection, scope) != replaces.live_version:
+        raise LedgerError(f'{scope} has learned since: rebuild it again')
+      query = 'SELECT coalesce(max(version), 0) FROM model_version WHERE scope = ?'
+      if line and connection.execute(query, (scope,)).fetchone()[0] >= line[0].batch.version:
+        raise LedgerError(f'{scope} has learned since: rebuild it again')
+      roll_back(connection, scope, 0, reason, False, now)
+      bar(connection, scope, barred, reason, now)
+      for rebuilt in line:
+        add_rebuilt(connection, rebuilt)
+      set_live(connection, scope, line[-1].batch.version if line else 0, now)
+      recount(connection, scope)
+      rows.audit(connection, actor, 'install', now, scope=scope, barred=sorted(barred))
+
+    return self.db.write('install', install)
 
   def freeze(self, scope: str, frozen: bool, actor: str) -> Future[None]:
     """The kill switch: a frozen scope learns nothing, and what it was learning is given up."""
@@ -137,53 +171,28 @@ class Versions:
 
     return self.db.write('freeze', freeze)
 
+  def lineage(self, scope: str) -> list[int]:
+    """The live version and those that it descends from, oldest first, without 0."""
+    values = {'scope': scope, 'version': self.state(scope).live_version}
+    return [row['version'] for row in self.db.read(LINEAGE, values)]
+
   def history(
-    self, scope: str, exclude_users: Collection[str] = (), exclude_events: Collection[int] = ()
+    self,
+    scope: str,
+    exclude_users: Collection[str] = (),
+    exclude_events: Collection[int] = (),
+    version: int | None = None,
   ) -> list[Batch]:
-    """The batches that led to the live version, oldest first: folding them gives its weights.
+    """The batches that led to the live version, or another, oldest first: folding them gives its
+    weights.
 
     Without the events of some users or of some seqs, the fold is a model that never saw them.
     """
-    live = self.state(scope).live_version
-    found = self.db.read(LINEAGE, {'scope': scope, 'version': live})
+    version = self.state(scope).live_version if version is None else version
+    found = self.db.read(LINEAGE, {'scope': scope, 'version': version})
     batches = [read_batch(self.db.reader, row['batch_id']) for row in found]
     keep = lambda event: event.user_id not in exclude_users and event.seq not in exclude_events
     return [
       dataclasses.replace(batch, items=tuple(i for i in batch.items if keep(i.event)))
       for batch in batches
     ]
-
-
-def check_ancestor(connection: sqlite3.Connection, scope: str, version: int):
-  query = 'SELECT live_version FROM scope_state WHERE scope = ?'
-  live = connection.execute(query, (scope,)).fetchone()[0]
-  line = connection.execute(LINEAGE, {'scope': scope, 'version': live}).fetchall()
-  if version not in {0, *(row['version'] for row in line)}:
-    raise LedgerError(f'version {version} of {scope} is not an ancestor of the live one, {live}')
-
-
-def undo(
-  connection: sqlite3.Connection,
-  scope: str,
-  version: int,
-  reason: str,
-  quarantine: bool,
-  now_us: int,
-):
-  """Takes one version out of the ledger."""
-  if quarantine:
-    query = """UPDATE event_gate SET state = 'rolled_back', reasons_json = ?, decided_us = ?
-      WHERE scope = ? AND event_seq IN
-        (SELECT event_seq FROM applied WHERE scope = event_gate.scope AND version = ?)"""
-    reasons = json.dumps([f'rolled back: {reason}'])
-    connection.execute(query, (reasons, now_us, scope, version))
-  connection.execute('DELETE FROM applied WHERE scope = ? AND version = ?', (scope, version))
-  query = "UPDATE model_version SET status = 'rolled_back' WHERE scope = ? AND version = ?"
-  connection.execute(query, (scope, version))
-
-
-def let_go(connection: sqlite3.Connection, scope: str, reason: str, now_us: int):
-  """Gives up what a scope is learning right now."""
-  query = """UPDATE train_batch SET status = 'abandoned', done_us = ?, reason = ?
-    WHERE scope = ? AND status = 'claimed'"""
-  connection.execute(query, (now_us, reason, scope))

@@ -6,15 +6,18 @@ same everywhere.
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from rft_jax.infra.memory import measured
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
+
+Watch = Callable[[Any], None]
 
 RULES = (
   (r'embed|lm_head', ('tensor', 'fsdp')),
@@ -36,7 +39,16 @@ class Placement(Protocol):
   @property
   def shards(self) -> int: ...
 
-  def compile(self, function: Callable, kinds: str, donate: bool = False) -> Callable: ...
+  @property
+  def devices(self) -> list: ...
+
+  def compile(
+    self, function: Callable, kinds: str, donate: bool = False, watch: Watch | None = None
+  ) -> Callable:
+    """donate: the state, its first argument, makes room for the new one. watch: see
+    `infra.memory.measured`."""
+    ...
+
   def home(self, name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding: ...
   def put_state(self, state: PyTree) -> PyTree: ...
   def get_state(self, state: PyTree) -> PyTree: ...
@@ -56,14 +68,15 @@ class Pmap:
     spread = jax.pmap(lambda _, x: x, in_axes=(0, None), devices=devices)
     self._replicate = lambda x: spread(jnp.arange(self.shards), x)
 
-  def compile(self, function, kinds, donate=False):
-    return jax.pmap(
+  def compile(self, function, kinds, donate=False, watch=None):
+    mapped = jax.pmap(
       function,
       axis_name=self.axis,
       in_axes=tuple(None if k == 'r' else 0 for k in kinds),
       donate_argnums=(0,) if donate else (),
       devices=self.devices,
     )
+    return measured(mapped, watch) if watch else mapped
 
   def home(self, name, shape):
     return SingleDeviceSharding(self.devices[0])
@@ -100,17 +113,18 @@ class Mesh:
     self.mesh = jax.sharding.Mesh(
       np.array(devices).reshape(shape), ('data', 'fsdp', 'tensor'), axis_types=(AxisType.Auto,) * 3
     )
-    self.shards = shape[0] * fsdp
+    self.devices, self.shards = devices, shape[0] * fsdp
 
-  def compile(self, function, kinds, donate=False):
-    compiled = {} if donate else {0: jax.jit(function)}
+  def compile(self, function, kinds, donate=False, watch=None):
+    compiled: dict[int, Callable] = {} if donate else {0: jax.jit(function)}
 
     def call(state, *rest):
       with jax.set_mesh(self.mesh):
         if not compiled:
           # The new state must lie where the old one did, or the next call compiles again.
           where = jax.tree.map(lambda x: x.sharding, state)
-          compiled[0] = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
+          jitted = jax.jit(function, donate_argnums=0, out_shardings=(where, None))
+          compiled[0] = measured(jitted, watch) if watch else jitted
         return compiled[0](state, *rest)
 
     return call

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save as save_bytes
 from safetensors.numpy import save_file
 
 from rft_jax.infra.hub import HubError, safetensors_of
@@ -15,6 +16,7 @@ from rft_jax.models.hf_names import fuse_outputs, unfuse_outputs
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.types import PyTree
 
+METADATA = {'format': 'pt'}
 CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 PLAIN = dict(
   alpha_pattern={},
@@ -39,15 +41,8 @@ def save(directory: str, c: ModelConfig, adapters: PyTree, number: int = 0, base
   """Writes adapter `number` of the bank; base: what it belongs to, a directory or hub id."""
   assert c.lora is not None
   os.makedirs(directory, exist_ok=True)
-  tensors, modules = {}, set()
-  for matrix, found in jax.device_get(adapters['layers']).items():
-    for module, pair in found.items():
-      modules.add(module.split('.')[-1])
-      for layer in range(c.num_hidden_layers):
-        a, b = (np.asarray(pair[k][layer, number], np.float32) for k in 'ab')
-        whole = b if b.ndim == 2 else _flat(c, matrix, b)
-        for name, x in zip(names(c, module, layer), (a, whole), strict=True):
-          tensors[name] = np.ascontiguousarray(x.T)
+  one = jax.tree.map(lambda x: x[:, number], adapters)
+  modules = {module.split('.')[-1] for found in one['layers'].values() for module in found}
   entries = PLAIN | dict(
     base_model_name_or_path=base,
     fan_in_fan_out=c.family.transposed,
@@ -58,9 +53,27 @@ def save(directory: str, c: ModelConfig, adapters: PyTree, number: int = 0, base
     task_type='CAUSAL_LM',
     use_rslora=c.lora.rslora,
   )
-  save_file(tensors, os.path.join(directory, WEIGHTS), metadata={'format': 'pt'})
+  save_file(tensors(c, one), os.path.join(directory, WEIGHTS), metadata=METADATA)
   with open(os.path.join(directory, CONFIG), 'w') as file:
     json.dump(entries, file, indent=2, sort_keys=True)
+
+
+def packed(c: ModelConfig, adapter: PyTree) -> bytes:
+  """What `save` writes as adapter_model.safetensors, of an adapter without the bank's axis."""
+  return save_bytes(tensors(c, adapter), metadata=METADATA)
+
+
+def tensors(c: ModelConfig, adapter: PyTree) -> dict[str, np.ndarray]:
+  """PEFT's name -> tensor; adapter: matrix -> module -> a f32[L,D,r], b f32[L,r,...]."""
+  found = {}
+  for matrix, modules in jax.device_get(adapter['layers']).items():
+    for module, pair in modules.items():
+      for layer in range(c.num_hidden_layers):
+        a, b = (np.asarray(pair[k][layer], np.float32) for k in 'ab')
+        whole = b if b.ndim == 2 else _flat(c, matrix, b)
+        for name, x in zip(names(c, module, layer), (a, whole), strict=True):
+          found[name] = np.ascontiguousarray(x.T)
+  return found
 
 
 def load(directory: str, c: ModelConfig) -> PyTree:
@@ -74,18 +87,18 @@ def load(directory: str, c: ModelConfig) -> PyTree:
   if rank > lora.rank:
     raise HubError(f'{directory} has rank {rank}: set model.lora.rank to at least that')
   scale = entries['lora_alpha'] / (rank**0.5 if entries.get('use_rslora') else rank) / lora.scale
-  tensors = safetensors_of(directory, WEIGHTS)
+  stored = safetensors_of(directory, WEIGHTS)
   used: set[str] = set()
 
   def pair(matrix, module, shapes):
     a, b = (np.zeros(shapes[k], np.float32) for k in 'ab')
     for layer in range(c.num_hidden_layers):
       pair = names(c, module, layer)
-      if pair[0] not in tensors:
+      if pair[0] not in stored:
         continue
       used.update(pair)
-      a[layer, 0, :, :rank] = tensors[pair[0]].T
-      own = tensors[pair[1]].T
+      a[layer, 0, :, :rank] = stored[pair[0]].T
+      own = stored[pair[1]].T
       b[layer, 0, :rank] = scale * _shaped(c, matrix, own, b.shape[3:])
     return dict(a=jnp.asarray(a), b=jnp.asarray(b))
 
@@ -93,7 +106,7 @@ def load(directory: str, c: ModelConfig) -> PyTree:
     matrix: {module: pair(matrix, module, shapes) for module, shapes in found.items()}
     for matrix, found in adapter_shapes(c).items()
   }
-  if left := sorted(set(tensors) - used):
+  if left := sorted(set(stored) - used):
     raise HubError(f'{directory}: {left[0]} has no place: widen model.lora.targets')
   return {'layers': layers}
 

@@ -67,13 +67,16 @@ def read_span(c: ModelConfig, valid: Array, past: Array | None = None) -> Span:
   return Span(positions, views, texts, None if past is None else past.astype(jnp.int32))
 
 
-def decode_span(c: ModelConfig, shape: tuple[int, int], index: Array, size: int, past: Array):
-  """The token number `index` after each of the prompts past bool[B,P], in rows [B,G] with room for
-  `size` tokens."""
-  before = past.sum(1)[:, None, None]
+def decode_span(
+  c: ModelConfig, shape: tuple[int, int], index: Array, size: int, past: Array | None
+) -> Span:
+  """The token number `index`, i32[] or i32[B], after each of the prompts past bool[B,P], in rows
+  [B,G] with room for `size` tokens; None: the rows hold all there is."""
+  before = 0 if past is None else past.sum(1)[:, None, None]
+  index = jnp.reshape(index, (-1, 1, 1))
   positions = jnp.broadcast_to(before + index, (*shape, 1))
   keys = jnp.broadcast_to(before + jnp.arange(size), (*shape, size))
-  own = jnp.broadcast_to(jnp.arange(size) <= index, (*shape, 1, size))
+  own = jnp.broadcast_to(jnp.arange(size) <= index[..., None], (*shape, 1, size))
   return Span(positions, _views(c, positions, own, keys, past))
 
 

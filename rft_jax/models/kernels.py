@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from rft_jax.models.config import SLIDING, ModelConfig
+from rft_jax.models.spread import ROWS, mesh_of_rows, rows_of
 
 BLOCK = 128
 """Splash attention works on blocks of so many tokens and features."""
@@ -63,14 +65,32 @@ def fused(c: ModelConfig, q, own, past, span, view, implementation: Any = 'cudnn
 
 
 def splash(c: ModelConfig, q, own, past, span, view, interpret=False):
-  """Splash attention: causality (or a window) is compiled in, padding and packing are segments."""
+  """Splash attention: causality (or a window) is compiled in, padding and packing are segments.
+
+  The compiler cannot cut a kernel: on a mesh each device runs it on its own prompts and heads.
+  """
+  run = functools.partial(_splash, c, interpret)
+  args = q, own, past, span.texts, span.past_texts
+  mesh = mesh_of_rows()
+  if mesh is None:
+    return run(*args)
+  rows = ROWS if q.shape[0] % rows_of(mesh) == 0 else None
+  heads = 'tensor' if q.shape[1] % mesh.shape['tensor'] == 0 else None
+  whole, of_rows = PartitionSpec(rows, heads), PartitionSpec(rows)
+  cut = jax.shard_map(
+    run, in_specs=(whole, whole, whole, of_rows, of_rows), out_specs=whole, check_vma=False
+  )
+  return cut(*args)
+
+
+def _splash(c, interpret, q, own, past, texts, past_texts):
   from jax.experimental.pallas.ops.tpu.splash_attention import SegmentIds
 
   b, kv, g, repeat, t, width = q.shape
   k, v = (_joined(x, y, g) for x, y in _pairs(own, past))
-  texts, seen = span.texts, span.texts
+  seen = texts
   if past is not None:
-    before = jnp.broadcast_to(span.past_texts[:, None], (b, g, span.past_texts.shape[-1]))
+    before = jnp.broadcast_to(past_texts[:, None], (b, g, past_texts.shape[-1]))
     seen = jnp.concatenate([before, texts], -1)
   kernel = _splash_kernel(
     kv * repeat,
@@ -94,7 +114,6 @@ def splash(c: ModelConfig, q, own, past, span, view, interpret=False):
   return out.transpose(0, 2, 1, 3, 4, 5).astype(q.dtype)
 
 
-@functools.lru_cache
 def _splash_kernel(heads, queries, keys, window, cap, interpret):
   from jax.experimental.pallas.ops.tpu import splash_attention as library
 
@@ -104,14 +123,13 @@ def _splash_kernel(heads, queries, keys, window, cap, interpret):
     if window
     else library.CausalMask(shape, offset)
   )
-  with jax.ensure_compile_time_eval():
-    return library.make_splash_mha(
-      library.MultiHeadMask([seen] * heads),
-      head_shards=1,
-      q_seq_shards=1,
-      attn_logits_soft_cap=cap,
-      interpret=interpret,
-    )
+  return library.make_splash_mha(
+    library.MultiHeadMask([seen] * heads),
+    head_shards=1,
+    q_seq_shards=1,
+    attn_logits_soft_cap=cap,
+    interpret=interpret,
+  )
 
 
 def _pairs(own, past):

@@ -4,6 +4,7 @@
 adapters. Parameters keep their dtype; what is computed has that of the activations.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -155,17 +156,22 @@ def read_layer(c: ModelConfig, weights: dict, x: Array, spans: list[Span], kind,
   return _rest(c, weights, x, attended, use), past if len(spans) == 1 else None
 
 
-def decode_layer(c, weights: dict, x, past: KV, span: Span, kind, cache: KV, index, use):
-  """One token of each row: [B*G,D] -> [B*G,D] and the cache with its key and value."""
+def decode_layer(c, weights: dict, x, past: KV | None, span: Span, kind, cache: KV, index, use):
+  """One token of each row: [B*G,D] -> [B*G,D] and the cache with its key and value; index i32[], or
+  i32[B] where each row is at a place of its own."""
   view = span.view(kind)
   qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
   q, new = heads(c, weights, qkv.reshape(*span.positions.shape, *qkv.shape[1:]), view)
-  cache = KV(
-    jax.lax.dynamic_update_slice_in_dim(cache.k, new.k.swapaxes(3, 4), index, 4),
-    jax.lax.dynamic_update_slice_in_dim(cache.v, new.v, index, 3),
-  )
+  cache = KV(_put(cache.k, new.k.swapaxes(3, 4), index, 4), _put(cache.v, new.v, index, 3))
   attended = attend(c, q, cache, past, span, view, keys='cs')
   return _rest(c, weights, x, [attended], use), cache
+
+
+def _put(cache: Array, new: Array, index: Array, axis: int) -> Array:
+  if not index.ndim:
+    return jax.lax.dynamic_update_slice_in_dim(cache, new, index, axis)
+  put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis - 1)
+  return jax.vmap(put)(cache, new, index)
 
 
 def _rest(c: ModelConfig, weights: dict, x: Array, attended: list[Array], use) -> Array:

@@ -25,10 +25,10 @@ each token."""
 
 
 class Memory(NamedTuple):
-  """A layer's parameters and its keys and values of the prompts; all layers' of a deep model."""
+  """A layer's parameters and its keys and values of shared prompts; all layers' of a deep model."""
 
   weights: dict
-  past: KV
+  past: KV | None
 
 
 class Decoder(nn.Module):
@@ -105,8 +105,9 @@ class Decoder(nn.Module):
     x, kv = self._run(tokens.reshape(-1), [read_span(self.config, valid[:, None])], use)
     return x.reshape(*tokens.shape, -1)[:, -1], kv
 
-  def memory(self, past: KV) -> tuple[Memory, ...]:
-    """What decoding reads at every token, cut by layer once and for all; past [L,B,K,P,C].
+  def memory(self, past: KV | None) -> tuple[Memory, ...]:
+    """What decoding reads at every token, cut by layer once and for all; past [L,B,K,P,C], None
+    where no prompt is shared.
 
     Within the token loop each cut would be a copy. Models deeper than UNROLL stay in one piece,
     which is scanned, to keep compile time independent of depth.
@@ -130,21 +131,39 @@ class Decoder(nn.Module):
       for _ in range(1 if deep else c.num_hidden_layers)
     )
 
+  def read(
+    self, tokens: Array, valid: Array, memory: tuple[Memory, ...], use: Array | None = None
+  ) -> tuple[Array, tuple[KV, ...]]:
+    """Texts i32[B,T] -> the state after each token [B,T,D], and keys and values [B,K,T,C] for each
+    entry of a `memory` without prompts."""
+    c, spans = self.config, [read_span(self.config, valid[:, None])]
+    x = self._embedded(tokens.reshape(-1), spans[0].positions.reshape(-1))
+    taken, found = self._use(use, spans, memory[0].weights), []
+    if c.num_hidden_layers > UNROLL:
+      body = lambda x, inputs: read_layer(c, inputs[0], x, spans, inputs[1], taken)
+      x, kv = jax.lax.scan(body, x, (memory[0].weights, jnp.array(c.kind_of_layer)))
+      found.append(kv)
+    else:
+      for layer, kind in zip(memory, c.kind_of_layer, strict=True):
+        x, kv = read_layer(c, layer.weights, x, spans, kind, taken)
+        found.append(kv)
+    return norm(c, self.final, 'final_norm', x).reshape(*tokens.shape, -1), tuple(found)
+
   def decode(
     self,
     tokens: Array,
     index: Array,
     memory: tuple[Memory, ...],
-    past_valid: Array,
+    past_valid: Array | None,
     cache: tuple[KV, ...],
     use: Array | None = None,
   ) -> tuple[Array, tuple[KV, ...]]:
-    """Each row's token number `index` after its prompt, i32[B,G] -> its state [B*G,D] and the
-    cache; past_valid bool[B,P]."""
+    """Each row's token number `index`, i32[] or i32[B], after its prompt, i32[B,G] -> its state
+    [B*G,D] and the cache; past_valid bool[B,P], None where the cache holds the prompt too."""
     c, size = self.config, cache[0].v.shape[-2]
     span = decode_span(c, tokens.shape, index, size, past_valid)
     x = self._embedded(tokens.reshape(-1), span.positions.reshape(-1))
-    taken = self._use(use, [span])
+    taken = self._use(use, [span], memory[0].weights)
     if c.num_hidden_layers > UNROLL:
       x, deep = _decode_deep(c, memory[0], x, span, cache[0], index, taken)
       new = [deep]
@@ -171,23 +190,23 @@ class Decoder(nn.Module):
       x = x + self.positions[positions].astype(c.dtype)
     return x
 
-  def _use(self, use, spans):
+  def _use(self, use, spans, weights):
     """Of each prompt -> of each of its tokens."""
-    if 'adapters' not in self.layers:
+    if 'adapters' not in weights:
       return None
     lora = self.config.lora
     assert lora is not None
     if use is None:
       use = jnp.broadcast_to(jnp.arange(lora.adapters) == 0, (1, lora.adapters)).astype(jnp.float32)
     of_prompt = sum(span.positions[0].size for span in spans)
-    use = jnp.broadcast_to(use[:, None], (len(spans[0].positions), of_prompt, lora.adapters))
+    use = jnp.broadcast_to(use[:, None], (len(spans[0].positions), of_prompt, use.shape[1]))
     rng = self.make_rng('dropout') if self.has_rng('dropout') else None
-    return Use(use.reshape(-1, lora.adapters), rng)
+    return Use(use.reshape(-1, use.shape[2]), rng)
 
   def _run(self, tokens, spans, use):
     """Flat tokens [M], prompt by prompt, of each the spans one after the other -> [M,D] and the
     last span's KV if it is alone. So an axis of prompts can be spread over devices."""
-    c, taken = self.config, self._use(use, spans)
+    c, taken = self.config, self._use(use, spans, self.layers)
     rows = [span.positions.reshape(len(span.positions), -1) for span in spans]
     positions = jnp.concatenate(rows, 1).reshape(-1)
 

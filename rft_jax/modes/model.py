@@ -3,12 +3,10 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
-
 from rft_jax.config import base
 from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
-from rft_jax.infra.parallel import Mesh, Placement
+from rft_jax.infra.parallel import Placement
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import ConfigError, nearest
@@ -42,8 +40,6 @@ def open_model(config: Any, placement: Placement) -> Model:
       raise ConfigError(f'model has no setting {key!r}: {nearest(key, known)}')
   lora = _lora(settings)
   ours: dict[str, Any] = {key: settings[key] for key in OURS} | dict(lora=lora)
-  if isinstance(placement, Mesh) and placement.mesh.size > 1 and settings.attention == 'auto':
-    ours['attention'] = _partitioned()
   if settings.param_dtype != 'float32' and lora is None:
     raise ConfigError(
       f'model.param_dtype={settings.param_dtype!r} is for what is not trained: what is trained '
@@ -91,8 +87,3 @@ def _check_alone(settings) -> None:
   for key, value in settings.items():
     if key not in (*APART, *OURS) and value != default[key]:
       raise ConfigError(f'model.{key}={value!r} is decided by model.path: leave it out')
-
-
-def _partitioned() -> str:
-  """Kernels that the compiler cannot cut over a mesh are left out there."""
-  return 'xla' if jax.default_backend() == 'tpu' else 'auto'

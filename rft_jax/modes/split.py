@@ -82,7 +82,8 @@ class Split(Stage):
       return state, facts | learned
 
     self._sample = self.placement.compile(sample, 'sbrr')
-    self._learn = self.placement.compile(learn, 'sbbr' + 'b' * len(self.others), donate=True)
+    kinds = 'sbbr' + 'b' * len(self.others)
+    self._learn = self.placement.compile(learn, kinds, donate=True, watch=self.fits)
 
   def advance(self, state, step):
     clock = self.session.clock

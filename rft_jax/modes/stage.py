@@ -1,12 +1,12 @@
 """A stage of training, ready to run: its compiled functions and its place in the data."""
 
+import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rft_jax.algorithms.algorithm import Algorithm
 from rft_jax.collecting import (
   Collect,
   Judge,
@@ -20,8 +20,9 @@ from rft_jax.collecting import (
   with_baseline,
 )
 from rft_jax.data.recorded import Recorded
+from rft_jax.infra.memory import OutOfMemory, footprint, room, size
 from rft_jax.infra.optim import make_optimizer
-from rft_jax.models.config import ModelConfig
+from rft_jax.modes.limits import check_length, check_packing, check_sizes, ways_out
 from rft_jax.modes.rules import parse_rule
 from rft_jax.modes.session import Session, algorithm_of
 from rft_jax.objectives import make_objective
@@ -44,6 +45,7 @@ class Stage:
 
   def __init__(self, config, index: int, session: Session, task: Task):
     self.config, self.session, self.task = config, session, task
+    self.name = session.config.stages[index]
     self.algorithm, self.placement = algorithm_of(config), session.placement
     self.policy = session.policies[config.model]
     self.rng = jax.random.fold_in(jax.random.key(session.config.seed), index)
@@ -76,11 +78,23 @@ class Stage:
 
   def build(self) -> None:
     """Makes the compiled functions that `advance` calls."""
-    self._step = self.placement.compile(self.program, self.kinds, donate=True)
+    self._step = self.placement.compile(self.program, self.kinds, donate=True, watch=self.fits)
 
   def advance(self, state: TrainState, step: int) -> tuple[TrainState, dict[str, float]]:
     """Iteration `step` of this stage."""
     raise NotImplementedError
+
+  def fits(self, program) -> None:
+    """Says what the step's program takes before it runs; raises OutOfMemory where that is more
+    than there is."""
+    need, there = footprint(program), room(self.placement.devices)
+    if need.total > there:
+      raise OutOfMemory(f'{need}, which has {size(there)}: {self.way_out}')
+    print(f'{self.name}: {need}, which has {size(there)}', file=sys.stderr)
+
+  @property
+  def way_out(self) -> str:
+    return ways_out(self.session.config, self.name, self.placement)
 
   def rehearse(self) -> None:
     """Raises ConfigError where the data do not suit the stage; compiles nothing."""
@@ -233,41 +247,3 @@ class Fused(Stage):
     with self.session.clock('rl_step'):
       state, metrics = self._step(state, prompts, self.options, self.rng, *others)
       return state, self.placement.scalars(metrics)
-
-
-def check_sizes(config, shards: int) -> None:
-  """Raises ConfigError, before anything is compiled, where a batch cannot be cut as asked."""
-  parts = shards * config.minibatches * config.microbatches
-  wanted = dict(prompts=config.prompts)
-  if config.demonstrations.prompts:
-    wanted['demonstrations.prompts'] = config.demonstrations.prompts
-  for name, count in wanted.items():
-    if count % parts:
-      raise ConfigError(
-        f'{name}={count} must be a multiple of {parts}: {shards} shards x minibatches='
-        f'{config.minibatches} x microbatches={config.microbatches}: groups are never cut'
-      )
-
-
-def check_length(config, model: ModelConfig) -> None:
-  """Raises ConfigError where rows are longer than the positions that a model has learned."""
-  longest, length = model.max_position_embeddings, config.max_prompt + config.max_new
-  if model.family.positions == 'learned' and length > longest:
-    raise ConfigError(
-      f'max_prompt={config.max_prompt} + max_new={config.max_new} is more than the {longest} '
-      'positions that the model has learned: lower them'
-    )
-
-
-def check_packing(config, algorithm: Algorithm) -> None:
-  """Raises ConfigError where rows of several demonstrations do not suit what is learned."""
-  aggregator = algorithm.parts['aggregator']
-  if config.packing and algorithm.source != 'demonstrations':
-    raise ConfigError(
-      f'packing=True is for demonstrations, this stage learns from {algorithm.source}: set it False'
-    )
-  if config.packing and not aggregator.startswith('token_'):
-    raise ConfigError(
-      f'aggregator {aggregator!r} counts rows, and packing=True puts several texts in one: use '
-      "'token_mean', or packing=False"
-    )

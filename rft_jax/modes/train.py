@@ -13,6 +13,7 @@ from rft_jax.config import RESUMABLE
 from rft_jax.evaluators import make_evaluate
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.infra.curve import draw, read
+from rft_jax.infra.memory import explained
 from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import open_workdir
@@ -100,9 +101,13 @@ class Training:
     return self._finish()
 
   def _stage(self, index, name, scorer):
-    s, config, last = self.session, self.config[name], index == len(self.config.stages) - 1
-    stage = make_stage(config, index, s, s.tasks[name], scorer)
-    evaluate = make_evaluate(stage, scorer)
+    s = self.session
+    stage = make_stage(self.config[name], index, s, s.tasks[name], scorer)
+    with explained(stage.way_out):
+      return self._run(stage, index, name, make_evaluate(stage, scorer))
+
+  def _run(self, stage: Stage, index, name, evaluate):
+    s, config, last = self.session, stage.config, index == len(self.config.stages) - 1
     params = self.models.get(config.model)
     if params is None:
       params = s.params(config.model, base=self.models['policy'])

@@ -28,8 +28,11 @@ CORRECTIONS = (
   'Wrong, {value} is right.',
   'Actually it is {value}.',
 )
+<<<<<<< HEAD
 OPENINGS = 'Hi, ', 'Hello! ', 'Hey, ', 'Please: '
 """What a question may begin with."""
+=======
+>>>>>>> 2ca9b9da0a997c562056662ea3abc0dc54c9a87a
 SMALL_TALK = {
   'hello': ('Hello!', 'Hi!', 'Hi there!', 'Hey!', 'Good morning!', 'Good evening!'),
   'wellbeing': ('How are you?', 'How do you do?', 'Are you well?'),
@@ -96,7 +99,11 @@ class Writer:
     if self.draw.random() < 0.3:
       self.note(one)
     self.ask(one)
+<<<<<<< HEAD
     for _ in range(self.draw.choices(range(6), (50, 27, 14, 4, 3, 2))[0]):
+=======
+    for _ in range(self.draw.choices(range(4), (45, 27, 18, 10))[0]):
+>>>>>>> 2ca9b9da0a997c562056662ea3abc0dc54c9a87a
       one = self.follow(one)
     style = self.style if self.noted or len(self.messages) > 3 else ''
     wanted = dict(kind=one.kind, key=one.key, style=style, value=self.belief(one))
@@ -150,8 +157,12 @@ class Writer:
 
   def ask(self, one: Fact):
     self.topics.append(one)
+<<<<<<< HEAD
     polite = self.draw.choice(OPENINGS) if self.draw.random() < 0.1 else ''
     self.turn(one, polite + self.question(one))
+=======
+    self.turn(one, self.question(one))
+>>>>>>> 2ca9b9da0a997c562056662ea3abc0dc54c9a87a
 
   def turn(self, one: Fact, text: str):
     opener, closer = self.draw.choice(OPENERS), self.draw.choice(CLOSERS)

@@ -1,0 +1,90 @@
+"""Serve: a chat page and an API over a model that learns from what its users say.
+
+Without a checkpoint (`model.path`) it first trains the config's own stages, once. What it learns
+from feedback lies in workdir/serve.
+"""
+
+import copy
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rft_jax.config import RESUMABLE, base
+from rft_jax.data.text import MADE
+from rft_jax.infra.workdir import open_workdir
+from rft_jax.models.lora import merge
+from rft_jax.modes import train
+from rft_jax.modes.model import APART, OURS
+from rft_jax.modes.restored import restored
+from rft_jax.modes.session import Session, open_session
+from rft_jax.serve import server
+from rft_jax.serve.classroom import Model, opened
+from rft_jax.serve.material import find
+from rft_jax.types import PyTree
+
+
+def run(config, workdir: str, started: float) -> dict:
+  """Serves until a signal. `started`: when the process began, s since 1970."""
+  c = of_checkpoint(config) if config.model.path else config
+  trained = os.path.exists(os.path.join(workdir, 'summary.json'))
+  if not config.model.path and not trained:
+    train.run(copy.deepcopy(c), workdir, started)
+  open_workdir(workdir, c.to_dict(), RESUMABLE)
+  material = find(material_of(c))
+  with jax.default_device(jax.devices()[0]):
+    model = open_served(c, workdir)
+    folder = Path(workdir) / 'serve'
+    with opened(folder, model, c.serve, material, tell) as service:
+      seconds = time.time() - started
+      print(f'ready after {seconds:.1f} s: http://{c.serve.host}:{c.serve.port}', flush=True)
+      server.run(service, c.serve.host, c.serve.port)
+  return {}
+
+
+def of_checkpoint(config) -> Any:
+  """The config without what describes the model that it would train itself."""
+  c: Any = copy.deepcopy(config)
+  default: Any = base().model
+  for key in c.model:
+    if key not in (*APART, *OURS):
+      c.model[key] = default[key]
+  if c.tokenizer.split('(')[0] in MADE:
+    c.tokenizer = 'auto'
+  return c
+
+
+def material_of(c) -> str:
+  own = c.stages[0] and c[c.stages[0]].task.split('(')[0]
+  found = 'smalltalk' if own == 'smalltalk' and not c.model.path else 'general'
+  return found if c.serve.material == 'auto' else c.serve.material
+
+
+def open_served(config, workdir: str) -> Model:
+  """The weights that are served, on one device; adapters of their training are merged."""
+  c: Any = copy.deepcopy(config)
+  c.parallel.update(kind='mesh', devices=1, fsdp=1, tensor=1)
+  session = open_session(c)
+  if c.model.path:
+    weights, source, name = session.params(), c.model.path, Path(c.model.path).name
+  else:
+    with restored(session, workdir) as found:
+      weights, source, name = found.state.weights, f'step {found.step}', c.stages[-1]
+  config = session.model.architecture
+  weights = {'decoder': {'params': merged(session, weights)}}
+  return Model(weights, config, session.tokenizer, session.stop, name, source)
+
+
+def merged(session: Session, weights: PyTree) -> PyTree:
+  config, params = session.model.architecture, weights['decoder']['params']
+  if config.lora is None:
+    return params
+  return merge(config, params, weights['adapters'], jnp.ones(config.lora.adapters))
+
+
+def tell(text: str):
+  print(f'serve: {text}', file=sys.stderr, flush=True)

@@ -1,0 +1,140 @@
+"""The requests that have a slot: they are admitted, written on, and leave. For one thread only."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rft_jax.feedback.records import GLOBAL, of_user
+from rft_jax.models.config import ModelConfig
+from rft_jax.models.transformer import Decoder
+from rft_jax.serve.bank import Bank, Load
+from rft_jax.serve.protocol import EngineError
+from rft_jax.serve.slots import NOTHING, Device, Wish
+from rft_jax.serve.tickets import Ticket
+from rft_jax.types import PyTree
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+  """size: slots, and tokens of each; chunk: tokens that are written between two looks."""
+
+  def __init__(
+    self,
+    params: PyTree,
+    config: ModelConfig,
+    stop: Sequence[int],
+    size: tuple[int, int],
+    load: Load,
+    chunk: int,
+  ):
+    self.device = Device(Decoder(config), params, stop, size, chunk)
+    self.bank = Bank(config, load, self.device.home)
+    self.tickets: dict[int, Ticket] = {}
+    self.free = list(range(size[0]))[::-1]
+
+  def admit(self, ticket: Ticket, versions: tuple[int, int]) -> None:
+    """Gives it a slot, and tells it so, or what failed. Raises NoRoom where its adapters have to
+    wait for a row."""
+    try:
+      ticket.rows = self._hold(ticket, versions)
+    except (LookupError, OSError, ValueError) as error:
+      return ticket.tell(_unloadable(error, ticket))
+    ticket.versions = versions
+    slot = self.free.pop()
+    self.tickets[slot] = ticket
+    try:
+      self.device.prefill(self.bank.arrays, slot, ticket.prompt_ids, _wish(ticket))
+    except Exception as error:
+      return self._broken(error, [slot])
+    ticket.tell(None)
+
+  def step(self) -> None:
+    """Writes on, and tells the readers."""
+    active = np.zeros(self.device.count, bool)
+    active[list(self.tickets)] = True
+    if not active.any():
+      return
+    try:
+      written = self.device.decode(self.bank.arrays, active)
+    except Exception as error:
+      return self._broken(error, list(self.tickets))
+    for slot, ticket in list(self.tickets.items()):
+      new = slice(written.count[slot])
+      self._heard(slot, ticket, written.tokens[slot, new], written.logps[slot, new])
+
+  def sweep(self) -> None:
+    """Frees the slots of those who were cancelled."""
+    for slot, ticket in list(self.tickets.items()):
+      if ticket.cancelled:
+        self._leave(slot)
+
+  def end(self, error: EngineError, slots: Sequence[int] | None = None) -> None:
+    """Those in these slots fail, by default all."""
+    for slot in list(self.tickets) if slots is None else slots:
+      self._leave(slot).tell(error)
+
+  def warm_up(self, progress: Callable[[int, int], None]) -> None:
+    """Compiles everything; progress(done, of) after each program."""
+    sizes, idle = self.device.buckets, np.zeros(self.device.count, bool)
+    steps = [
+      self.bank.warm_up,
+      lambda: self.device.decode(self.bank.arrays, idle),
+      *(lambda n=n: self.device.prefill(self.bank.arrays, 0, [0] * n, NOTHING) for n in sizes),
+    ]
+    for number, step in enumerate(steps):
+      step()
+      progress(number + 1, len(steps))
+
+  def _heard(self, slot, ticket: Ticket, ids, logps):
+    if not np.isfinite(logps).all():
+      return self.end(EngineError("the model's probabilities are not finite"), [slot])
+    piece = ticket.hear(ids, logps)
+    if piece.finish_reason:
+      self._leave(slot)
+    ticket.tell(piece)
+
+  def _hold(self, ticket: Ticket, versions) -> tuple[int, int]:
+    common = self.bank.hold(GLOBAL, versions[0])
+    try:
+      return common, self.bank.hold(of_user(ticket.request.user_id or ''), versions[1])
+    except BaseException:
+      self.bank.release(common)
+      raise
+
+  def _leave(self, slot) -> Ticket:
+    ticket = self.tickets.pop(slot)
+    self.free.append(slot)
+    for row in ticket.rows:
+      self.bank.release(row)
+    return ticket
+
+  def _broken(self, error: Exception, slots: Sequence[int]):
+    """A program failed for these slots, and for all if what it was to change is lost."""
+    log.error('a program of the engine failed', exc_info=error)
+    everyone = len(slots) == len(self.tickets) or self.device.lost()
+    if everyone:
+      self.device.clear()
+    self.end(EngineError('the model failed to answer'), None if everyone else slots)
+
+
+def _unloadable(error: Exception, ticket: Ticket) -> EngineError:
+  """Only a version that was asked for by name may be missing."""
+  log.error('an adapter cannot be loaded', exc_info=error)
+  if ticket.request.version and isinstance(error, LookupError | FileNotFoundError):
+    return EngineError(f'there is no version {ticket.request.version}', 404, 'model_not_found')
+  return EngineError('an adapter cannot be loaded')
+
+
+def _wish(ticket: Ticket) -> Wish:
+  request, n = ticket.request, len(ticket.prompt_ids)
+  return Wish(
+    np.int32(n),
+    np.int32(n + ticket.limit),
+    np.uint32(request.seed % 2**32),
+    np.float32(request.temperature),
+    np.float32(request.top_p),
+    np.int32(request.top_k),
+    np.array(ticket.rows, np.int32),
+  )

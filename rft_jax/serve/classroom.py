@@ -1,0 +1,167 @@
+"""Everything that serves and learns, put together over the weights of one model."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.store import Store
+from rft_jax.infra import peft
+from rft_jax.models.config import Lora, ModelConfig
+from rft_jax.models.lora import adapter_shapes
+from rft_jax.registry import UserError
+from rft_jax.serve.canary import Ask, Canary
+from rft_jax.serve.codec import Codec
+from rft_jax.serve.engine import SlotEngine
+from rft_jax.serve.fold import taught
+from rft_jax.serve.learner import LearnerOptions, OnlineLearner
+from rft_jax.serve.lessons import Said
+from rft_jax.serve.material import Material
+from rft_jax.serve.metrics import Metrics
+from rft_jax.serve.protocol import ChatMessage, Request
+from rft_jax.serve.recovery import Loader, live_versions
+from rft_jax.serve.routes import Routes
+from rft_jax.serve.service import Options, Service
+from rft_jax.serve.shelf import Shelf
+from rft_jax.serve.student import Student
+from rft_jax.serve.study import Options as Teaching
+from rft_jax.types import PyTree
+
+ANCHOR_TOKENS = 48
+Tell = Callable[[str], None]
+
+
+class Model(NamedTuple):
+  """weights: a policy's params; config: its architecture, without adapters; stop: what ends an
+  answer; name: what the page calls it; source: what tells it from other models."""
+
+  weights: PyTree
+  config: ModelConfig
+  tokenizer: Any
+  stop: list[int]
+  name: str
+  source: str
+
+
+@contextlib.contextmanager
+def opened(
+  folder: Path, model: Model, settings: Any, material: Material, tell: Tell
+) -> Iterator[Service]:
+  """A service that is ready, over what `folder` has learned so far; settings: `config.serve`.
+
+  tell: hears what is being done. Raises UserError where the folder belongs to another model, or is
+  in use.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  store = Store(folder / 'store.db', Rules(quorum=settings.quorum))
+  engine = learner = None
+  try:
+    check_identity(folder, model, settings)
+    codec, metrics = Codec(model.tokenizer, model.stop), Metrics()
+    lora = Lora(settings.rank, settings.alpha, settings.targets, adapters=2)
+    learning = dataclasses.replace(model.config, lora=lora)
+    lora = dataclasses.replace(lora, adapters=settings.rows)
+    serving = dataclasses.replace(model.config, lora=lora)
+
+    loader = Loader(store, Shelf(folder / 'versions', blank(learning)))
+    routes = Routes(live_versions(store), holdout=settings.holdout)
+    engine = SlotEngine(
+      model.weights, serving, codec, settings.slots, settings.context, loader, routes
+    )
+    engine.start()
+    engine.warm_up(lambda done, of: tell(f'compiling {done}/{of}'))
+    anchors = remembered(folder, engine, codec, material)
+    teaching = Teaching(context=settings.context, lr=settings.lr)
+    student = Student(learning, model.weights, codec, anchors, teaching)
+    student.warm_up(lambda text: tell(f'compiling {text}'))
+    learner = OnlineLearner(
+      store,
+      engine,
+      student,
+      taught(store, codec),
+      loader,
+      LearnerOptions(enabled=settings.learn),
+      metrics,
+      Canary(asker(engine, settings.max_tokens), material.probes),
+      functools.partial(peft.packed, learning),
+    )
+    learner.start()
+    options = Options(
+      model=model.name,
+      max_tokens=settings.max_tokens,
+      most_tokens=settings.context,
+      suggestions=tuple(dict(s) for s in material.suggestions),
+    )
+    yield Service(store, engine, learner, options, metrics)
+  finally:
+    for part in (learner, engine):
+      if part is not None:
+        part.stop()
+    store.close()
+
+
+def check_identity(folder: Path, model: Model, settings: Any):
+  """What was learned belongs to one model: raises UserError for another."""
+  parts = [repr(model.config), model.source, settings.rank, settings.alpha, settings.targets]
+  found = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+  file = folder / 'model'
+  if not file.exists():
+    file.write_text(found)
+  elif file.read_text() != found:
+    raise UserError(
+      f'what {folder} has learned belongs to another model, or to another serve.rank, alpha or '
+      'targets: put them back, or serve in another --workdir'
+    )
+
+
+def blank(config: ModelConfig) -> PyTree:
+  """The shape of a State of the student, zeros."""
+  is_shape = lambda x: isinstance(x, tuple)
+  zeros = lambda shape: np.zeros((shape[0], *shape[2:]), np.float32)
+  one = lambda: {'layers': jax.tree.map(zeros, adapter_shapes(config), is_leaf=is_shape)}
+  return {'adapter': one(), 'opt': dict(count=np.int32(0), mu=one(), nu=one())}
+
+
+def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Material) -> list[Said]:
+  """The anchors with the answers that the model gave before it learned anything; kept, because what
+  is learned depends on them bit for bit."""
+  file = folder / 'anchors.json'
+  if not file.exists():
+    asked = [[ChatMessage('user', text)] for text in material.anchors]
+    requests = [
+      Request(f'anchor {i}', tuple(turns), version=0, max_tokens=ANCHOR_TOKENS, temperature=0.0)
+      for i, turns in enumerate(asked)
+    ]
+    given = engine.generate(requests)
+    rows = [(codec.prompt(turns), done.ids) for turns, done in zip(asked, given, strict=True)]
+    part = file.with_suffix('.tmp')
+    part.write_text(json.dumps(rows))
+    part.rename(file)
+  return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
+
+
+def asker(engine: SlotEngine, max_tokens: int) -> Ask:
+  """How the canary asks."""
+
+  def ask(version: int, prompts: Sequence[str]) -> list[str]:
+    requests = [
+      Request(
+        f'probe {i}',
+        (ChatMessage('user', text),),
+        version=version,
+        max_tokens=max_tokens,
+        temperature=0.0,
+      )
+      for i, text in enumerate(prompts)
+    ]
+    return [done.text for done in engine.generate(requests)]
+
+  return ask

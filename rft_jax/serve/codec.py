@@ -1,0 +1,75 @@
+"""Text to token ids and back, as the served model reads and says it."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from rft_jax.data.text import decode, encode_example, encode_prompt
+from rft_jax.registry import ConfigError
+from rft_jax.serve.protocol import ChatMessage, EngineError
+from rft_jax.types import Example
+
+
+class Codec:
+  """One tokenizer with the ids that end an answer, `stop`. May be used from any thread."""
+
+  def __init__(self, tokenizer, stop: Sequence[int]):
+    self.tokenizer, self.stop = tokenizer, tuple(stop)
+    self.token_text = functools.lru_cache(2**16)(lambda id: self.text([id]))
+
+  def prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
+    """A conversation up to where the template asks for an answer. Raises EngineError 400 where the
+    template or the tokenizer refuses it."""
+    turns = [message._asdict() for message in messages]
+    return _asked(lambda: encode_prompt(self.tokenizer, turns), 'messages')
+
+  def raw(self, text: str) -> list[int]:
+    """A text, after BOS where the tokenizer puts one. Raises EngineError 400 where it is empty."""
+    return _asked(lambda: encode_prompt(self.tokenizer, text), 'prompt')
+
+  def answer(self, text: str) -> list[int]:
+    """An assistant's whole turn with the token that ends it: what a demonstration of it teaches.
+    Raises EngineError 400 for an empty one, and for what the template or the tokenizer refuses."""
+    asked = ({'role': 'user', 'content': text},) if self.tokenizer.chat_template else ()
+    example = Example(text, None, text, messages=asked)  # What was asked does not matter.
+    return _asked(lambda: encode_example(self.tokenizer, example, 2**31)[1], 'answer')
+
+  def text(self, ids: Sequence[int]) -> str:
+    """What the ids say, without those that end it."""
+    return decode(self.tokenizer, [id for id in ids if id not in self.stop])
+
+
+class Stream:
+  """The text of ids that come one by one. Half a letter is held back until it is whole: what has
+  been given so far is always a beginning of the text of all ids."""
+
+  def __init__(self, codec: Codec):
+    self.codec = codec
+    self.window: list[int] = []
+    self.before = 0
+
+  def push(self, id: int) -> str:
+    """The text that became certain with this id, perhaps none."""
+    if id in self.codec.stop:
+      return ''
+    self.window.append(id)
+    return self._new(lambda text: not text.endswith('\ufffd'))
+
+  def flush(self) -> str:
+    """What was held back."""
+    return self._new(lambda text: True)
+
+  def _new(self, certain: Callable[[str], bool]) -> str:
+    """Read after the ids that gave the last text: a decoder may join what it reads to those."""
+    known = self.codec.text(self.window[: self.before])
+    text = self.codec.text(self.window)
+    if len(text) <= len(known) or not certain(text):
+      return ''
+    self.window, self.before = self.window[self.before :], len(self.window) - self.before
+    return text[len(known) :]
+
+
+def _asked(encode: Callable[[], list[int]], what: str) -> list[int]:
+  try:
+    return encode()
+  except ConfigError as error:
+    raise EngineError(f'{what}: {error}', 400, 'invalid_prompt') from error

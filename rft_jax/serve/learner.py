@@ -1,0 +1,252 @@
+"""The learner: a thread that turns feedback into versions and gets them served, each event once.
+
+    wake -> claim -> compute -> durable files -> apply -> (canary, ramp) -> publish
+
+Whatever happens in between, the ledger says what is live, and everything else follows it.
+"""
+
+import asyncio
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rft_jax.feedback.records import GLOBAL, Receipt, of_user
+from rft_jax.feedback.store import Store
+from rft_jax.serve.agenda import Agenda
+from rft_jax.serve.canary import Canary
+from rft_jax.serve.fold import Lessons, Rebuild, Student
+from rft_jax.serve.installing import install, pruned, restore
+from rft_jax.serve.metrics import Metrics
+from rft_jax.serve.publishing import Publisher, Serving
+from rft_jax.serve.ramp import RampOptions
+from rft_jax.serve.recovery import Loader, mend, mend_scope
+from rft_jax.serve.training import Limits, Training
+from rft_jax.serve.trial import Trial
+from rft_jax.serve.updating import Updater
+from rft_jax.types import PyTree
+
+log = logging.getLogger(__name__)
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class LearnerOptions:
+  """Times in seconds. `batch`: new events of one update; `replay`: learned ones beside them."""
+
+  enabled: bool = True  # False: what is live stays as it is, feedback waits
+  batch: int = 8
+  replay: int = 4
+  debounce: float = 0.2  # of silence before a user's feedback is learned,
+  patience: float = 5.0  # but it never waits longer
+  gather: float = 2.0  # for the global model, unless a batch is full before
+  sweep: float = 5.0  # between looks for what nobody told of
+  backoff: float = 0.5  # after a failure, doubled up to a minute
+  keep: int = 20  # versions of a scope on disk,
+  way_back: int = 5  # and ancestors of what is live
+  config_sha: str = ''
+  ramp: RampOptions = field(default_factory=RampOptions)
+
+
+class OnlineLearner:
+  """Implements `protocol.Learner`.
+
+  `lessons` turns a batch into what the student learns (see `fold.taught`); `canary` judges
+  candidates for everyone, None lets all of them pass; `packed` makes the file that a user may take
+  along of an adapter.
+  """
+
+  def __init__(
+    self,
+    store: Store,
+    engine: Serving,
+    student: Student,
+    lessons: Lessons,
+    loader: Loader,
+    options: LearnerOptions | None = None,
+    metrics: Metrics | None = None,
+    canary: Canary | None = None,
+    packed: Callable[[PyTree], bytes] | None = None,
+  ):
+    self.store, self.engine, self.student, self.lessons = store, engine, student, lessons
+    self.loader, self.shelf, self.packed = loader, loader.shelf, packed
+    self.options = o = options or LearnerOptions()
+    self.publisher = Publisher(store, engine, self.shelf, metrics or Metrics())
+    updater = Updater(student, lessons, loader, self.publisher.metrics)
+    stage = lambda version, share: engine.stage_canary(version, share).result()
+    trial = Trial(store, canary, o.ramp, stage)
+    limits = Limits(o.batch, o.replay, o.backoff, o.keep, o.way_back, o.config_sha)
+    self.training = Training(store, updater, self.publisher, trial, limits)
+    self.agenda = Agenda(o.debounce, o.patience, o.batch, o.gather)
+    self.suspects: set[str] = set()  # scopes with damaged files
+    self.working = threading.Lock()  # held while the files of versions are made or removed
+    self.woken = threading.Condition()
+    self.stopping = False
+    self.thread = threading.Thread(target=self.run, name='learner', daemon=True)
+    loader.damaged = self.suspect
+
+  def start(self):
+    self.recover()
+    self.thread.start()
+
+  def recover(self):
+    """Falls back wherever files are damaged, brings the engine up to date, and finds out what the
+    last process had begun."""
+    mend(self.store, self.shelf)
+    self.publisher.catch_up()
+    for version in self.store.versions.all(GLOBAL):
+      if version.status == 'canary':
+        self.training.trial.begin(version)
+    for batch in self.store.ledger.recover():
+      self.training.claimed[batch.scope] = batch
+      self.agenda.ask(batch.scope, time.monotonic())
+
+  def stop(self, patience: float = 30.0):
+    """Ends after the update in hand; what is then claimed is redone after the next start."""
+    with self.woken:
+      self.stopping = True
+      self.woken.notify()
+    if self.thread.is_alive():
+      self.thread.join(patience)
+
+  def status(self) -> dict[str, Any]:
+    """For whoever runs the server. `problems`: by scope, until it learns again."""
+    current = self.training.trial.current
+    return {
+      'alive': self.thread.is_alive(),
+      'enabled': self.options.enabled,
+      'problems': dict(self.training.problems),
+      'canary': current and current.version.version,
+    }
+
+  def run(self):
+    swept = -self.options.sweep
+    while not self.stopping:
+      now = time.monotonic()
+      if self.suspects or now - swept >= self.options.sweep:
+        swept = now
+        self.guarded(GLOBAL, self.sweep)
+      scope = self.agenda.take(now) if self.options.enabled else None
+      if scope is None:
+        self.sleep(swept + self.options.sweep)
+      else:
+        self.guarded(scope, functools.partial(self.turn, scope))
+
+  def guarded(self, scope: str, work: Callable[[], None]):
+    """One failure must not end the thread."""
+    try:
+      with self.working:
+        work()
+    except Exception as error:
+      log.exception('the learner failed on %s', scope)
+      self.agenda.rest(scope, time.monotonic() + self.training.failed(scope, error))
+
+  def sleep(self, until: float):
+    with self.woken:
+      turn = self.agenda.next_turn() if self.options.enabled else None
+      until = until if turn is None else min(until, turn)
+      if not self.stopping:
+        self.woken.wait(max(0.0, until - time.monotonic()))
+
+  def turn(self, scope: str):
+    if scope == GLOBAL:
+      self.training.tend()
+    pause = self.training.turn(scope)
+    if pause is not None:
+      now = time.monotonic()
+      self.agenda.ask(scope, now)
+      self.agenda.rest(scope, now + pause)
+
+  def sweep(self):
+    """Looks for what nobody told of: feedback whose answer came later, what could not be served,
+    stages of the ramp that are over, damaged files."""
+    while self.suspects:
+      scope = self.suspects.pop()
+      mend_scope(self.store, self.shelf, scope)
+      self.publisher.serve(scope)
+    self.publisher.catch_up()
+    for waiting in self.store.ledger.pending() if self.options.enabled else ():
+      self.agenda.ask(waiting.scope, time.monotonic())
+    self.training.tend()
+
+  def suspect(self, scope: str):
+    """The files of what is live may be damaged. From any thread."""
+    self.suspects.add(scope)
+    self.wake()
+
+  def notify(self, receipt: Receipt) -> None:
+    now = time.monotonic()
+    for scope in (receipt.scope, GLOBAL):
+      self.agenda.note(scope, now)
+    self.wake()
+
+  def wake(self):
+    with self.woken:
+      self.woken.notify()
+
+  async def reset(self, user_id: str) -> None:
+    scope = of_user(user_id)
+    await asyncio.wrap_future(self.store.versions.reset(scope, user_id))
+    await self.follow(scope)
+
+  async def export(self, user_id: str) -> bytes | None:
+    scope = of_user(user_id)
+    version = self.store.versions.state(scope).live_version
+    if not version or not self.packed:
+      return None
+    return self.packed(await asyncio.to_thread(self.loader, scope, version))
+
+  async def forget(self, user_id: str) -> None:
+    scope = of_user(user_id)
+    await self.follow(scope)
+    await asyncio.wrap_future(self.engine.drop(scope))
+    await asyncio.to_thread(self.exclusively, lambda: self.shelf.forget(scope))
+
+  async def rollback(self, scope: str, version: int, reason: str, actor: str) -> list[int]:
+    undo = lambda: self.store.versions.rollback(scope, version, reason, actor)
+    if pruned(self.store, self.shelf, scope, version):
+      remade = lambda: self.restored(scope, version, undo)
+      undone = await asyncio.to_thread(self.exclusively, remade)
+    else:
+      undone = await asyncio.wrap_future(undo())
+    await self.follow(scope)
+    return undone
+
+  def restored(self, scope: str, version: int, undo: Callable[[], Future[T]]) -> T:
+    restore(self.rebuilding(), self.shelf, scope, version)
+    return undo().result()
+
+  async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
+    await asyncio.wrap_future(self.store.versions.freeze(scope, frozen, actor))
+    if not frozen:
+      self.agenda.ask(scope, time.monotonic())
+      self.wake()
+
+  async def follow(self, scope: str):
+    """The engine serves what the ledger says, whatever is being learned meanwhile."""
+    live, ordered = self.publisher.swap(scope)
+    if scope == GLOBAL:
+      await asyncio.wrap_future(self.engine.stage_canary(0, 0.0))
+    await asyncio.wrap_future(ordered)
+    if live:
+      await asyncio.wrap_future(self.store.versions.served(scope, live))
+
+  def exclusively(self, work: Callable[[], T]) -> T:
+    """While nothing is being learned."""
+    with self.working:
+      return work()
+
+  def rebuilding(self, exclude_users: Collection[str] = ()) -> Rebuild:
+    return Rebuild(self.store, self.student, self.lessons, exclude_users)
+
+  def install(self, scope: str, exclude_users: Collection[str], actor: str) -> int:
+    """Rebuilds a scope without some users' feedback, which never teaches it again, and serves the
+    result; its version. Blocks while it folds the log. Raises UserError, LedgerError."""
+    rebuild = self.rebuilding(exclude_users)
+    version = self.exclusively(lambda: install(rebuild, self.shelf, scope, actor))
+    self.publisher.serve(scope)
+    return version

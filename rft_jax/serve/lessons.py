@@ -1,0 +1,216 @@
+"""From events and the tokens that were served to what is to be learned of them.
+
+Served text is never tokenised again: prompts and answers are the stored ids. Only what a user wrote
+is encoded.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from rft_jax.feedback.records import Batch, Event, Generation, Item
+from rft_jax.objectives import feedback as kinds
+from rft_jax.objectives.feedback import BETA
+from rft_jax.serve.codec import Codec
+from rft_jax.serve.protocol import ChatMessage, EngineError
+
+KEPT = 0.2  # emphasis of an edit's tokens that were there before
+NEGATIVE = 0.5  # the largest weight of what only says what not to write
+REWRITTEN = 0.9  # an edit that changes more has nothing to do with the answer
+ENOUGH = 10  # ratings of a user before their distribution counts, not only their mean
+CHIPS = dict(
+  too_long='That was too long. Answer again, much shorter.',
+  wrong_fact='That is wrong. Answer again, correctly.',
+  wrong_format='The format is wrong. Answer again in another format.',
+  tone='I do not like the tone. Answer again in another tone.',
+)
+AGAIN = 'Please answer again.'
+
+
+class Said(NamedTuple):
+  """An answer in its context: token ids of both, and the emphasis of each of the answer's."""
+
+  prompt: tuple[int, ...]
+  answer: tuple[int, ...]
+  emphasis: tuple[float, ...] = ()
+
+
+class Critique(NamedTuple):
+  """What was wrong, by chip ('' for other words); prompt: the ids of the conversation with the
+  answer and the critique, up to where the next answer begins, () where none can be written."""
+
+  chip: str
+  prompt: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lesson:
+  """One thing to learn of the event `seq`: an answer, or a pair with the better one first.
+
+  kind: of `objectives.feedback`; value: the direction of `better` (see `feedback.Rows`); critique:
+  what is still to be turned into a better answer; advantage: of each token, in hindsight.
+  """
+
+  seq: int
+  kind: int
+  weight: float
+  better: Said
+  worse: Said | None = None
+  value: float = 1.0
+  replay: bool = False
+  critique: Critique | None = None
+  advantage: tuple[float, ...] = ()
+
+
+class Ratings(NamedTuple):
+  """How often a user has given 1 to 5 stars. Mean and deviation lean on five ratings of 3 +- 1."""
+
+  counts: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+
+  @property
+  def mean(self) -> float:
+    return (15 + sum(i * n for i, n in enumerate(self.counts, 1))) / (5 + sum(self.counts))
+
+  @property
+  def std(self) -> float:
+    spread = sum(n * (i - self.mean) ** 2 for i, n in enumerate(self.counts, 1))
+    prior = 5 * (1 + (3 - self.mean) ** 2)
+    return math.sqrt((prior + spread) / (5 + sum(self.counts)))
+
+  def strength(self, score: int) -> float:
+    """-1 to 1: how much better than usual."""
+    return max(-1.0, min(1.0, (score - self.mean) / max(self.std, 0.5) / 2))
+
+  def quantile(self, score: int) -> float:
+    """The share of ratings below, of equal ones half."""
+    below, equal = sum(self.counts[: score - 1]), self.counts[score - 1]
+    return (below + 0.5 * equal) / max(sum(self.counts), 1)
+
+
+NOBODY = Ratings()
+
+
+def lessons(
+  batch: Batch, codec: Codec, statistics: Mapping[str, Ratings] | None = None
+) -> list[Lesson]:
+  """What the events of a batch teach, in their order. statistics: the ratings of each user id.
+
+  Events whose answers were erased, and votes for neither side, teach nothing. Raises EngineError
+  where an edit cannot be encoded.
+  """
+  found: list[Lesson] = []
+  for item in batch.items:
+    if item.generation is None or item.weight <= 0:
+      continue
+    ratings = (statistics or {}).get(item.event.user_id, NOBODY)
+    taught = of_item(item, item.generation, codec, ratings)
+    found += [replace(lesson, replay=item.role == 'replay') for lesson in taught]
+  return found
+
+
+def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) -> list[Lesson]:
+  event, said = item.event, served(generation)
+  match event.kind:
+    case 'binary':
+      return signed(item, said, 1.0 if event.value['label'] else -1.0)
+    case 'reward':
+      return signed(item, said, event.value['reward'])
+    case 'rating':
+      return rated(item, said, event.value['score'], ratings)
+    case 'preference':
+      return compared(item, said, item.other)
+    case 'edit':
+      return [edited(item, said, codec.answer(event.value['content']))]
+    case 'critique':
+      return [criticised(item, said, codec)]
+  raise ValueError(f'feedback of kind {event.kind!r}')
+
+
+def served(generation: Generation) -> Said:
+  return Said(tuple(map(int, generation.prompt_ids)), tuple(map(int, generation.completion_ids)))
+
+
+def signed(item: Item, said: Said, strength: float) -> list[Lesson]:
+  """A vote of -1 to 1 for an answer."""
+  if not strength:
+    return []
+  weight = min(1.0, item.weight) * abs(strength)
+  value = math.copysign(1, strength)
+  weight = min(weight, NEGATIVE) if value < 0 else weight
+  return [Lesson(item.event.seq, kinds.THUMB, weight, said, value=value)]
+
+
+def rated(item: Item, said: Said, score: int, ratings: Ratings) -> list[Lesson]:
+  """A vote by how unusual the score is for its user; once enough are known, by its quantile."""
+  if sum(ratings.counts) < ENOUGH:
+    return signed(item, said, ratings.strength(score))
+  value = ratings.quantile(score) - BETA * (math.log(BETA) + 1 / BETA)
+  weight = min(item.weight, 1.0 if value > 0 else NEGATIVE)
+  return [Lesson(item.event.seq, kinds.RATING, weight, said, value=value)]
+
+
+def compared(item: Item, a: Said, other: Generation | None) -> list[Lesson]:
+  """Of answer a with the other one."""
+  if other is None:
+    return []
+  b, outcome = served(other), item.event.value['outcome']
+  if outcome == 'both_bad':
+    return [lesson for said in (a, b) for lesson in signed(item, said, -NEGATIVE)]
+  kind = kinds.TIE if outcome == 'tie' else kinds.PAIR
+  better, worse = (b, a) if outcome == 'b' else (a, b)
+  value = 0.0 if outcome == 'tie' else 1.0
+  return [Lesson(item.event.seq, kind, min(1.0, item.weight), better, worse, value)]
+
+
+def edited(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
+  """The user's text above the model's; on its own where they have nothing in common."""
+  emphasis, changed = difference(said.answer, answer)
+  weight = min(1.0, item.weight)
+  if changed > REWRITTEN:
+    better = Said(said.prompt, tuple(answer), (1.0,) * len(answer))
+    return Lesson(item.event.seq, kinds.DEMONSTRATION, weight, better)
+  better = Said(said.prompt, tuple(answer), emphasis)
+  return Lesson(item.event.seq, kinds.EDIT, weight * max(changed, 0.1), better, said)
+
+
+def difference(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[float, ...], float]:
+  """The emphasis of each token of `after`, and the share of the longer one that changed. What
+  follows a deletion counts as changed: there the answer decides not to go on as before."""
+  emphasis = [1.0] * len(after)
+  kept, end = 0, 0
+  for block in difflib.SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks():
+    emphasis[block.b : block.b + block.size] = [KEPT] * block.size
+    deleted = block.a > end
+    if deleted and block.size:
+      emphasis[block.b] = 1.0
+    kept, end = kept + block.size, block.a + block.size
+  return tuple(emphasis), 1 - kept / max(len(before), len(after), 1)
+
+
+def criticised(item: Item, said: Said, codec: Codec) -> Lesson:
+  event, weight = item.event, min(item.weight, NEGATIVE)
+  chip = next((tag for tag in event.tags if tag in CHIPS), '')
+  critique = Critique(chip, followed(said, critical_words(event), codec))
+  return Lesson(event.seq, kinds.HINDSIGHT, weight, said, value=0.0, critique=critique)
+
+
+def critical_words(event: Event) -> str:
+  written = [CHIPS.get(tag, tag) for tag in event.tags] + [event.value['text'].strip()]
+  return ' '.join(filter(None, [*written, '' if set(event.tags) & set(CHIPS) else AGAIN]))
+
+
+def followed(said: Said, words: str, codec: Codec) -> tuple[int, ...]:
+  """The ids of a conversation with one more turn of the user, () where the template cannot go on
+  from the answer or the tokenizer lacks the words. The turn is written behind another answer, and
+  cut off from it, so that nothing that was served is encoded again."""
+  user, assistant = (ChatMessage(role, words) for role in ('user', 'assistant'))
+  try:
+    head = codec.prompt([user]) + codec.answer(words)
+    whole = codec.prompt([user, assistant, user])
+  except EngineError:
+    return ()
+  if whole[: len(head)] != head:
+    return ()
+  return (*said.prompt, *said.answer, *whole[len(head) :])

@@ -1,0 +1,87 @@
+"""From a live version in the ledger to answers that come from it."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Protocol
+
+from rft_jax.feedback.ids import now_us
+from rft_jax.feedback.records import GLOBAL, Batch
+from rft_jax.feedback.store import Store
+from rft_jax.serve.metrics import Metrics
+from rft_jax.serve.shelf import Shelf
+from rft_jax.types import PyTree
+
+
+class Routed(Protocol):
+  @property
+  def live(self) -> Mapping[str, int]: ...
+
+
+class Serving(Protocol):
+  """What the learner needs of the engine; see `serve.engine`. Callable from any thread."""
+
+  @property
+  def routes(self) -> Routed: ...
+
+  def publish(self, scope: str, version: int, adapter: PyTree | None = None) -> Future[None]: ...
+
+  def stage_canary(self, version: int, share: float) -> Future[None]: ...
+
+  def offer(self, versions: Iterable[int]) -> Future[None]: ...
+
+  def drop(self, scope: str) -> Future[None]: ...
+
+
+class Publisher:
+  """Keeps the engine at what the ledger says is live. May be called from any thread."""
+
+  def __init__(self, store: Store, engine: Serving, shelf: Shelf, metrics: Metrics):
+    self.store, self.engine, self.shelf, self.metrics = store, engine, shelf, metrics
+    self.lock = threading.Lock()
+
+  def swap(self, scope: str, made: tuple[int, PyTree] | None = None) -> tuple[int, Future[None]]:
+    """Orders the live version of a scope to be served; it, and when that is so.
+
+    `made`: a version and its adapter, where they are at hand. The ledger is asked and the order is
+    placed under a lock, so that the last order is for what is live.
+    """
+    with self.lock:
+      live = self.store.versions.state(scope).live_version
+      adapter = made[1] if made and made[0] == live else None
+      return live, self.engine.publish(scope, live, adapter)
+
+  def serve(self, scope: str, made: tuple[int, PyTree] | None = None):
+    """The live version of a scope is served when this returns, and receipts say so."""
+    live, ordered = self.swap(scope, made)
+    ordered.result()
+    if live:
+      self.store.versions.served(scope, live).result()
+
+  def catch_up(self):
+    """Serves what is live wherever the engine has another version."""
+    for state in self.store.versions.states():
+      if self.engine.routes.live.get(state.scope, 0) != state.live_version:
+        self.serve(state.scope)
+
+  def measure(self, batch: Batch):
+    """How long the new events of a batch took from the user's hand to the served weights."""
+    kind = GLOBAL if batch.scope == GLOBAL else 'personal'
+    now = now_us()
+    for item in batch.items:
+      if item.role == 'new':
+        self.metrics.to_served.labels(kind).observe((now - item.event.recv_us) / 1e6)
+
+  def prune(self, scope: str, keep: int, way_back: int):
+    """Leaves the newest `keep` versions of a scope on disk, the last ancestors of what is live, and
+    what batches are being learned over."""
+    line = self.store.versions.lineage(scope)
+    claimed = self.store.ledger.recover()
+    used = {batch.base_version for batch in claimed} if scope == GLOBAL else set()
+    used |= {batch.parent_version for batch in claimed if batch.scope == scope}
+    self.shelf.prune(scope, {*line[-way_back - 1 :], *used}, keep)
+    if scope == GLOBAL:
+      known = {
+        v.version for v in self.store.versions.all(GLOBAL) if v.status in ('live', 'retired')
+      }
+      self.engine.offer(known & set(self.shelf.numbers(GLOBAL))).result()

@@ -1,0 +1,84 @@
+"""What must be true before anyone is served: every live version has sound files."""
+
+from collections.abc import Callable
+
+from rft_jax.feedback.records import GLOBAL, Version, of_user
+from rft_jax.feedback.store import Store
+from rft_jax.serve.shelf import Damaged, Shelf
+from rft_jax.types import PyTree
+
+
+class Loader:
+  """Versions from disk, proved to be those that the ledger knows. As a function it is the engine's
+  `load`. Raises LookupError (Damaged); `damaged` then hears of the scope."""
+
+  def __init__(self, store: Store, shelf: Shelf):
+    self.store, self.shelf = store, shelf
+    self.damaged: Callable[[str], None] = lambda scope: None
+
+  def __call__(self, scope: str, version: int) -> PyTree:
+    """The adapter of a version."""
+    return self.proved(self.shelf.adapter, scope, version)
+
+  def state(self, scope: str, version: int) -> PyTree:
+    """Adapter and optimiser of a version."""
+    return self.proved(self.shelf.read, scope, version)
+
+  def proved(self, read: Callable[[str, int, str], PyTree], scope: str, version: int) -> PyTree:
+    record = self.store.versions.get(scope, version)
+    if record is None:
+      raise Damaged(f'{scope} has no version {version}')
+    try:
+      return read(scope, version, record.sha256)
+    except Damaged:
+      self.damaged(scope)
+      raise
+
+
+def live_versions(store: Store) -> dict[str, int]:
+  """Scope -> version of all that have learned: the routes of an engine that starts."""
+  return {
+    state.scope: state.live_version for state in store.versions.states() if state.live_version
+  }
+
+
+def mend(store: Store, shelf: Shelf) -> dict[str, int]:
+  """Falls back to sound versions wherever a live one is damaged; {scope: version} of those.
+
+  Files of the global version are read, of the others only looked for: `Loader` reads them when they
+  are needed. What a crash left of erased users is removed.
+  """
+  for user in store.users.all():
+    if user.deleted_us is not None:
+      shelf.forget(of_user(user.id))
+  live = live_versions(store)
+  found = {scope: mend_scope(store, shelf, scope, proof=scope == GLOBAL) for scope in live}
+  return {scope: version for scope, version in found.items() if version != live[scope]}
+
+
+def mend_scope(store: Store, shelf: Shelf, scope: str, proof: bool = True) -> int:
+  """The live version of a scope, after falling back to its newest sound ancestor where its files
+  are damaged; the events that this undoes wait again."""
+  live = store.versions.state(scope).live_version
+  version = live
+  while version:
+    record = store.versions.get(scope, version)
+    assert record
+    if sound(shelf, record, proof):
+      break
+    version, proof = record.parent, True
+  if version != live:
+    reason = f'the files of version {live} are damaged'
+    done = store.versions.rollback(scope, version, reason, 'recovery', 'pending', freeze=False)
+    done.result()
+  return version
+
+
+def sound(shelf: Shelf, record: Version, proof: bool) -> bool:
+  if not proof:
+    return shelf.whole(record)
+  try:
+    shelf.read(record.scope, record.version, record.sha256)
+  except Damaged:
+    return False
+  return True

@@ -1,0 +1,210 @@
+"""What runs on the device: slots that answers are written in, each at a place of its own.
+
+A slot's cache holds prompt and answer from column 0 on. Its noise depends on its seed and on the
+place of each token only; so an answer does not depend on its slot, its neighbours, or on when it
+began.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from rft_jax.models.attention import KV
+from rft_jax.models.policy import decode_copy
+from rft_jax.models.transformer import UNROLL, Decoder, Memory
+from rft_jax.sampling import Sampling, draw
+from rft_jax.serve.bank import rows_of
+from rft_jax.types import Array, PyTree
+
+
+class Wish(NamedTuple):
+  """How a slot answers: length, of its prompt; end: the place that it stops at; rows i32[2]: of its
+  global and its personal adapter. All i32 but seed u32, temperature and top_p f32."""
+
+  length: Array
+  end: Array
+  seed: Array
+  temperature: Array
+  top_p: Array
+  top_k: Array
+  rows: Array
+
+
+NOTHING = Wish(
+  *(np.int32(1), np.int32(1), np.uint32(0), np.float32(0), np.float32(1), np.int32(0)),
+  np.zeros(2, np.int32),
+)
+"""The shortest wish there is, to compile for."""
+
+
+class Slots(struct.PyTreeNode):
+  """cache: see `Decoder.empty_cache`, without groups; state [S,D]: predicts the next token; index
+  i32[S]: how many tokens are in the cache; wish: of every slot, [S,...]; use f32[S,R]: of each
+  row of the bank."""
+
+  cache: tuple[KV, ...]
+  state: Array
+  index: Array
+  wish: Wish
+  use: Array
+
+
+class Written(NamedTuple):
+  """tokens i32[S,K] and logps f32[S,K], of which count i32[S] are there."""
+
+  tokens: Array
+  logps: Array
+  count: Array
+
+
+class Device:
+  """The programs over `slots` slots of `context` tokens each; `chunk` tokens are written at once.
+
+  Weights are arguments, cut by layer once. `home`: where all else lies. For one thread only.
+  """
+
+  def __init__(
+    self, decoder: Decoder, params: PyTree, stop: Sequence[int], size: tuple[int, int], chunk: int
+  ):
+    self.decoder, self.stop, self.chunk = decoder, np.array(stop, np.int32), chunk
+    self.apply: Any = decoder.apply
+    self.count, self.context = size
+    self.deep = decoder.config.num_hidden_layers > UNROLL
+    self.weights = jax.tree.map(jnp.asarray, decode_copy(decoder.config, params['decoder']))
+    self.memory = self.apply(self.weights, None, method='memory')
+    weight: Any = jax.tree.leaves(self.weights)[0]
+    self.home = _home(weight.sharding)
+    self.buckets = buckets(self.context)
+    compiled = functools.partial(jax.jit, out_shardings=self.home)
+    self._empty = compiled(self._emptied)
+    self._prefill = compiled(self._prefilled, donate_argnums=3)
+    self._decode = compiled(self._decoded, donate_argnums=3)
+    self.slots = self._empty()
+
+  def clear(self) -> None:
+    """Slots as at the beginning."""
+    self.slots = self._empty()
+
+  def lost(self) -> bool:
+    """Whether a program that failed has taken the slots with it."""
+    return any(x.is_deleted() for x in jax.tree.leaves(self.slots))
+
+  def prefill(self, bank: PyTree, slot: int, ids: Sequence[int], wish: Wish) -> None:
+    """Reads a prompt into a slot."""
+    width = next(size for size in self.buckets if size >= len(ids))
+    tokens = np.zeros((1, width), np.int32)
+    tokens[0, : len(ids)] = ids
+    args = self.weights, self.memory, bank, self.slots, tokens, np.int32(slot), wish
+    self.slots = self._prefill(*args)
+
+  def decode(self, bank: PyTree, active: np.ndarray) -> Written:
+    """The next tokens of the slots that are active bool[S], on the host."""
+    args = self.weights, self.memory, bank, self.slots, active
+    self.slots, written = self._decode(*args)
+    return jax.device_get(written)
+
+  def _emptied(self) -> Slots:
+    config, n = self.decoder.config, self.count
+    assert config.lora is not None
+    return Slots(
+      self.apply(self.weights, n, 1, self.context, method='empty_cache'),
+      jnp.zeros((n, config.hidden_size), config.dtype),
+      jnp.zeros(n, jnp.int32),
+      jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), NOTHING),
+      jnp.zeros((n, config.lora.adapters)),
+    )
+
+  def _prefilled(self, weights, memory, bank, slots: Slots, tokens, slot, wish: Wish) -> Slots:
+    valid = jnp.arange(tokens.shape[1])[None] < wish.length
+    own, one = rows_of(bank, wish.rows, self.deep), jnp.float32([[1, 1]])
+    states, found = self.apply(weights, tokens, valid, _joined(memory, own), one, method='read')
+    cache = jax.tree.map(
+      lambda cache, new: _write(cache, new, slot, int(self.deep)), slots.cache, _as_cache(found)
+    )
+    use = (jnp.arange(slots.use.shape[1]) == wish.rows[:, None]).sum(0).at[0].set(0)
+    put = lambda all, new: all.at[slot].set(new)
+    return Slots(
+      cache,
+      put(slots.state, states[0, wish.length - 1]),
+      put(slots.index, wish.length),
+      jax.tree.map(put, slots.wish, wish),
+      put(slots.use, use.astype(jnp.float32)),
+    )
+
+  def _decoded(self, weights, memory, bank, slots: Slots, active) -> tuple[Slots, Written]:
+    memory, apply = _joined(memory, bank), self.apply
+
+    def body(carry):
+      step, done, slots, written = carry
+      logits = apply(weights, slots.state, method='logits')
+      token, logp = self._drawn(logits, slots, ~done)
+      written = Written(
+        written.tokens.at[:, step].set(token),
+        written.logps.at[:, step].set(logp),
+        written.count + ~done,
+      )
+      args = token[:, None], slots.index, memory, None, slots.cache, slots.use
+      state, cache = apply(weights, *args, method='decode')
+      index = slots.index + ~done
+      done |= (token[:, None] == self.stop).any(1) | (index >= slots.wish.end)
+      return step + 1, done, slots.replace(state=state, cache=cache, index=index), written
+
+    shape = self.count, self.chunk
+    nothing = Written(
+      jnp.zeros(shape, jnp.int32), jnp.zeros(shape), jnp.zeros(self.count, jnp.int32)
+    )
+    going = lambda carry: (carry[0] < self.chunk) & ~carry[1].all()
+    return jax.lax.while_loop(going, body, (jnp.int32(0), ~active, slots, nothing))[2:]
+
+  def _drawn(self, logits, slots: Slots, active) -> tuple[Array, Array]:
+    """Slots that are not active want no truncation, which all would wait for."""
+    wish = slots.wish
+    keys = jax.vmap(lambda seed, i: jax.random.fold_in(jax.random.key(seed), i))(
+      wish.seed, slots.index
+    )
+    options = Sampling(
+      wish.temperature[:, None],
+      jnp.where(active, wish.top_k, 0)[:, None],
+      jnp.where(active, wish.top_p, 1)[:, None],
+      jnp.int32(0),
+      jnp.int32(0),
+      self.stop,
+    )
+    return draw(logits, options, keys, jnp.int32(0), truncate=True)
+
+
+def buckets(context: int) -> list[int]:
+  """The lengths that prompts are read at: powers of two from 32 on, and the whole context."""
+  return [*(size for size in (2**i for i in range(5, 31)) if size < context), context]
+
+
+def _joined(memory: tuple[Memory, ...], bank: tuple[PyTree, ...]) -> tuple[Memory, ...]:
+  return tuple(
+    Memory({**layer.weights, 'adapters': adapters}, None)
+    for layer, adapters in zip(memory, bank, strict=True)
+  )
+
+
+def _as_cache(found: tuple[KV, ...]) -> tuple[KV, ...]:
+  """[...,B,K,T,C] -> keys [...,B,K,1,C,T] and values [...,B,K,1,T,C]."""
+  widen = lambda x: jnp.expand_dims(x, -3)
+  return tuple(KV(widen(kv.k.swapaxes(-1, -2)), widen(kv.v)) for kv in found)
+
+
+def _write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
+  """The first columns of one slot, which is counted by `axis`."""
+  start = [jnp.int32(0)] * cache.ndim
+  start[axis] = slot
+  return jax.lax.dynamic_update_slice(cache, new, start)
+
+
+def _home(sharding):
+  """A copy on each device that the weights are spread over."""
+  if isinstance(sharding, jax.sharding.NamedSharding):
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+  return sharding

@@ -1,0 +1,120 @@
+"""Learning from a batch of feedback: an adapter goes in, a better one comes out, or a reason why not.
+
+Each event is pushed until it meets its margin and no further; anchors, the reference's own answers
+to other prompts, hold everything else where it is.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from rft_jax.models.config import ModelConfig
+from rft_jax.objectives.feedback import make_losses
+from rft_jax.registry import ConfigError
+from rft_jax.serve.codec import Codec
+from rft_jax.serve.lessons import Lesson, Said
+from rft_jax.serve.packed import arrange, empty
+from rft_jax.serve.programs import Programs
+from rft_jax.serve.rewriting import Rewriter, resolved
+from rft_jax.serve.study import Options, Outcome, State, Study
+from rft_jax.types import PyTree
+
+def rate(config: ModelConfig) -> float:
+  """The learning rate: 0.01 up to a width of 128, where it was measured; above in inverse
+  proportion."""
+  return 0.01 * min(1.0, 128 / config.hidden_size)
+
+
+def begun(name: str, leaf: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+  """a uniform, b zero, as `models.lora` begins them."""
+  if name == 'b':
+    return leaf
+  return (draw.uniform(-1, 1, leaf.shape) * leaf.shape[-2] ** -0.5).astype(np.float32)
+
+
+class Student:
+  """config: with two adapters (see `Programs`); params: the policy's, of which 'decoder' is used;
+  anchors: prompts with the reference's own answers. Only `learn` takes part in learning; everything
+  that it needs to know is in its arguments."""
+
+  def __init__(
+    self,
+    config: ModelConfig,
+    params: PyTree,
+    codec: Codec,
+    anchors: Sequence[Said],
+    options: Options | None = None,
+  ):
+    if not anchors:
+      raise ConfigError('a student needs anchors: prompts with answers that shall stay likely')
+    self.options = options or Options()
+    self.weights, self.anchors = {'decoder': params['decoder']}, tuple(anchors)
+    losses = make_losses(self.options.pair, self.options.single)
+    self.programs = Programs(config, losses, self.options.lr or rate(config))
+    self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
+    self.nothing = self.programs.nothing()
+
+  def fresh(self, rng_seed: int, like: State | None = None) -> State:
+    """A state that changes nothing yet; like: whose second moments it takes over."""
+    draw = np.random.default_rng(rng_seed)
+    adapter = jax.tree.map_with_path(lambda path, x: begun(path[-1].key, x, draw), self.nothing)
+    opt = dict(count=np.int32(0), mu=self.nothing, nu=self.nothing)
+    if like is not None:
+      opt |= {name: like['opt'][name] for name in ('count', 'nu')}
+    return {'adapter': adapter, 'opt': opt}
+
+  def learn(
+    self,
+    state: State,
+    base: PyTree | None,
+    lessons: Sequence[Lesson],
+    seed: int,
+    shared: bool = False,
+  ) -> Outcome:
+    """base: the adapter beneath, None for none; shared: everyone gets the result, so its budget is
+    smaller. The same arguments give the same bits."""
+    policy = self.weights, self.nothing if base is None else base, state['adapter']
+    lessons = self._resolve(policy, lessons, seed)
+    budget = self.options.shared if shared else self.options.personal
+    layout = arrange(lessons, self.anchors, self.options.rows, self.options.context)
+    study = Study(self.programs, self.options, policy, lessons, layout)
+    return study.learn(state, budget, self.nothing)
+
+  def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
+    """Lessons with critiques turned into what they teach."""
+    found = []
+    for lesson in lessons:
+      if lesson.critique is None:
+        found.append(lesson)
+        continue
+      better = self.rewriter.better(policy, lesson, seed)
+      found += resolved(lesson, better, self._gain(policy, lesson))
+    return found
+
+  def _gain(self, policy, lesson: Lesson) -> np.ndarray | None:
+    """What the critique adds to the log-probability of each token of the answer."""
+    prompt, said = lesson.critique.prompt, lesson.better
+    if not prompt or len(prompt) + len(said.answer) > self.options.context:
+      return None
+    options, after = self.options, said._replace(prompt=prompt)
+    part = arrange([], [said, after], options.rows, options.context).parts[0]
+    states = self.programs.look(*policy, np.float32(1), part)
+    seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))
+    without, within = (seen.logp[i][part.rows.target[i]] for i in (0, 1))
+    return within - without
+
+  def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
+    """Compiles every program; `progress` hears of each."""
+    tell, programs = progress or (lambda text: None), self.programs
+    tell('what the model says')
+    state, part = self.fresh(0), empty(self.options.rows, self.options.context)
+    policy = self.weights, self.nothing, state['adapter']
+    states = programs.look(*policy, np.float32(0), part)
+    programs.peek(*policy, part, states, states, states)
+    tell('what a lesson changes')
+    gradient, _ = programs.pull(*policy, part, states, states, self.nothing)
+    adapter, _ = programs.push(state['adapter'], state['opt'], gradient)
+    programs.between(state['adapter'], adapter, np.float32(1))
+    tell('rewriting')
+    self.rewriter.attempts(policy, [[0]], 0, 0)

@@ -1,0 +1,210 @@
+"""The loop of one batch: push what has not met its margin, watch how far the anchors move, and take
+back what went too far."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rft_jax.objectives import feedback as kinds
+from rft_jax.objectives.feedback import KINDS, Seen
+from rft_jax.serve.lessons import Lesson
+from rft_jax.serve.margins import Verdict, judge
+from rft_jax.serve.programs import Programs
+from rft_jax.serve.packed import Layout, Part
+from rft_jax.types import PyTree
+
+State = dict[str, Any]
+"""{'adapter': Adapter, 'opt': {'count': i32[], 'mu': Adapter, 'nu': Adapter}}, NumPy."""
+CROWD = 8  # thumbs from which on they are measured against how far the policy has moved
+SCALES = (0.5, 0.25, 0.125)
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+  """Nats per token of the anchors, at most: from the reference, and from the version before."""
+
+  to_ref: float
+  to_live: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
+  holds a text of that length, or several shorter ones; lr: 0 for what suits the
+  width (see `student.rate`); hold: weight of the KL from the reference at the anchors; pair,
+  single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
+  for each question."""
+
+  context: int = 256
+  rows: int = 2
+  lr: float = 0.0
+  max_steps: int = 8
+  hold: float = 1.0
+  pair: str = 'dpop'
+  single: str = 'kto'
+  attempts: int = 4
+  personal: Budget = Budget(0.5, 0.10)
+  shared: Budget = Budget(0.15, 0.02)
+
+
+class Outcome(NamedTuple):
+  """state: the new one, or the one before where `rejected` has a reason. metrics: steps, stopped
+  (margin | budget | steps), scale, kl_to_ref, kl_to_live (nats per token of the anchors), sign,
+  replay_drift, loss/KIND. margins: by event seq, how far it is past its margin."""
+
+  state: State
+  metrics: dict[str, float | str]
+  margins: dict[int, float]
+  rejected: str = ''
+
+
+class Sight(NamedTuple):
+  """What is known of a candidate: of its tokens, its lessons, the loss by kind, and the mean KL of
+  the anchors from the reference and from the version before."""
+
+  seen: list[Seen]
+  verdicts: list[Verdict]
+  losses: np.ndarray
+  to_ref: float
+  to_live: float
+
+
+class Study:
+  """One batch and the policy that it meets: weights, base, and the adapter of the version before."""
+
+  def __init__(
+    self,
+    programs: Programs,
+    options: Options,
+    policy: tuple[PyTree, PyTree, PyTree],
+    lessons: Sequence[Lesson],
+    layout: Layout,
+  ):
+    self.programs, self.options, self.lessons, self.layout = programs, options, lessons, layout
+    self.weights, self.base, self.before = policy
+    self.held = [self._states(part) for part in layout.parts]
+    targets = [part.rows.target.sum(1) for part in layout.parts]
+    self.anchored = sum((n * a).sum() for n, a in zip(targets, layout.anchors, strict=True))
+    for part, anchors in zip(layout.parts, layout.anchors, strict=True):
+      part.rows.hold[:] = options.hold * anchors / self.anchored
+
+  def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
+    candidate, opt, steps = self.before, state['opt'], 0
+    sight = self.first()
+    if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
+      for part in self.layout.parts:
+        part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
+    while True:
+      self.weigh(sight.verdicts)
+      gradient, sight = self.pull(candidate, nothing)
+      stopped = self.stop(sight, budget, steps)
+      if stopped:
+        break
+      candidate, opt = self.programs.push(candidate, opt, gradient)
+      steps += 1
+    candidate, sight, scale, rejected = self.within(candidate, sight, budget, nothing)
+    metrics = self.report(sight) | dict(steps=steps, stopped=stopped, scale=scale)
+    margins: dict[int, float] = {}
+    for lesson, verdict in zip(self.lessons, sight.verdicts, strict=True):
+      margins[lesson.seq] = min(verdict.slack, margins.get(lesson.seq, np.inf))
+    after = state if rejected else jax.device_get({'adapter': candidate, 'opt': opt})
+    return Outcome(after, metrics, margins, rejected)
+
+  def weigh(self, verdicts: list[Verdict]) -> None:
+    """Only what has not met its margin counts; all together as much as one."""
+    active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
+    for part in self.layout.parts:
+      part.rows.weight[:] = 0
+    for weight, (part, slot) in zip(active, self.layout.places, strict=True):
+      self.layout.parts[part].rows.weight[slot] = weight / max(sum(active), 1e-9)
+
+  def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
+    """Why learning ends here; '' where it goes on."""
+    new = [v for lesson, v in zip(self.lessons, sight.verdicts, strict=True) if not lesson.replay]
+    if excess(sight, budget):
+      return 'budget'
+    if all(verdict.slack >= 0 for verdict in new):
+      return 'margin'
+    return 'steps' if steps >= self.options.max_steps else ''
+
+  def within(self, candidate: PyTree, sight: Sight, budget: Budget, nothing: PyTree):
+    """The candidate, or the longest way towards it that is within the budget."""
+    scale, tried = 1.0, candidate
+    for scale in (1.0, *SCALES):
+      if scale < 1:
+        tried = self.programs.between(self.before, candidate, np.float32(scale))
+        _, sight = self.pull(tried, nothing)
+      reason = excess(sight, budget)
+      if not reason:
+        return tried, sight, scale, ''
+    return self.before, sight, scale, reason
+
+  def first(self) -> Sight:
+    """What the policy says before it learns."""
+    policy, pairs = (self.weights, self.base, self.before), zip(
+      self.layout.parts, self.held, strict=True
+    )
+    seen = [self.programs.peek(*policy, part, states[1], *states) for part, states in pairs]
+    return self.sight(seen, np.zeros(len(KINDS)))
+
+  def pull(self, candidate: PyTree, nothing: PyTree) -> tuple[PyTree, Sight]:
+    """The gradient at a candidate, and what it says."""
+    gradient, seen, losses = nothing, [], np.zeros(len(KINDS))
+    for part, states in zip(self.layout.parts, self.held, strict=True):
+      gradient, facts = self.programs.pull(
+        self.weights, self.base, candidate, part, *states, gradient
+      )
+      seen.append(facts.seen)
+      losses += jax.device_get(facts.losses)
+    return gradient, self.sight(seen, losses)
+
+  def sight(self, seen: list[Seen], losses: np.ndarray) -> Sight:
+    seen, layout = jax.device_get(seen), self.layout
+    mean = lambda name: float(
+      sum(getattr(x, name)[a].sum() for x, a in zip(seen, layout.anchors, strict=True))
+      / self.anchored
+    )
+    verdicts = [
+      judge(lesson, slot, layout.parts[part].rows, seen[part])
+      for lesson, (part, slot) in zip(self.lessons, layout.places, strict=True)
+    ]
+    return Sight(seen, verdicts, losses, mean('to_ref'), mean('to_old'))
+
+  def report(self, sight: Sight) -> dict[str, float | str]:
+    rewards = [v.reward for v in sight.verdicts if v.reward]
+    metrics: dict[str, float | str] = dict(kl_to_ref=sight.to_ref, kl_to_live=sight.to_live)
+    metrics['sign'] = float(np.mean([reward > 0 for reward in rewards])) if rewards else 1.0
+    metrics['replay_drift'] = self.drift(sight.seen)
+    return metrics | {
+      f'loss/{name}': float(loss) for name, loss in zip(KINDS, sight.losses, strict=True)
+    }
+
+  def drift(self, seen: list[Seen]) -> float:
+    """How far replayed answers have moved since the version before, in nats per token."""
+    moved = []
+    for lesson, (part, slot) in zip(self.lessons, self.layout.places, strict=True):
+      if lesson.replay:
+        change = seen[part].logp[slot] - seen[part].old_logp[slot]
+        moved.append(abs(change.sum()) / self.layout.parts[part].rows.target[slot].sum())
+    return float(np.mean(moved)) if moved else 0.0
+
+  def _states(self, part: Part):
+    """Of the reference, and of the policy before."""
+    policy = self.weights, self.base, self.before
+    return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+
+
+def excess(sight: Sight, budget: Budget) -> str:
+  """What a candidate overspends; '' where it may be served."""
+  if not all(np.isfinite(x).all() for part in sight.seen for x in part):
+    return 'not finite'
+  for name, spent, most in (
+    ('the reference', sight.to_ref, budget.to_ref),
+    ('the version before', sight.to_live, budget.to_live),
+  ):
+    if spent > most:
+      return f'KL {spent:.3g} from {name}: at most {most:g}'
+  return ''

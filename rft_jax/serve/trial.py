@@ -1,0 +1,102 @@
+"""A candidate for everyone on its way: canary, then the stages of the ramp, then live or undone."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rft_jax.feedback.records import GLOBAL, Version
+from rft_jax.feedback.store import Store
+from rft_jax.serve.canary import Canary
+from rft_jax.serve.ramp import RampOptions, Vote, worse
+
+NOBODY = 1e-300  # a share that routes no user, but lets the canary ask for the version
+
+
+@dataclass
+class Stage:
+  """Where a candidate is: `number` -1 before the canary; `votes` that it had when this began."""
+
+  version: Version
+  number: int = -1
+  began: float = 0.0
+  votes: int = 0
+
+
+class Refused(Exception):
+  """The candidate must be undone. `trial`: whether users had been served by it."""
+
+  def __init__(self, reason: str, trial: bool):
+    super().__init__(reason)
+    self.trial = trial
+
+
+class Trial:
+  """At most one candidate at a time; for one thread only. `stage(version, share)` tells the engine
+  how many users get it."""
+
+  def __init__(
+    self,
+    store: Store,
+    canary: Canary | None,
+    options: RampOptions,
+    stage: Callable[[int, float], None],
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    self.store, self.canary, self.options = store, canary, options
+    self.stage, self.clock = stage, clock
+    self.current: Stage | None = None
+
+  @property
+  def wanted(self) -> bool:
+    """Whether candidates have to pass anything."""
+    return bool(self.canary or self.options.shares)
+
+  def begin(self, version: Version):
+    self.current = Stage(version)
+
+  def end(self):
+    self.current = None
+    self.stage(0, 0.0)
+
+  def advance(self) -> Version | None:
+    """The candidate if it has passed everything, None while it has not. Raises Refused."""
+    current = self.current
+    if current is None:
+      return None
+    if current.number < 0:
+      self.judge(current.version)
+    elif not self.over(current):
+      return None
+    return self.next(current)
+
+  def next(self, current: Stage) -> Version | None:
+    number = current.number + 1
+    shares = [share for share in self.options.shares if share < 1]
+    if number >= len(shares):
+      return current.version
+    self.stage(current.version.version, shares[number])
+    votes = sum(vote.candidate for vote in self.votes(current.version))
+    self.current = Stage(current.version, number, self.clock(), votes)
+    return None
+
+  def judge(self, version: Version):
+    if not self.canary:
+      return
+    self.stage(version.version, NOBODY)
+    found = self.canary.judge(version.parent, version.version)
+    for finding in found:
+      self.store.versions.canary(GLOBAL, version.version, *finding).result()
+    if failed := [finding.probe for finding in found if not finding.passed]:
+      raise Refused(f'canary: {", ".join(failed)}', trial=False)
+
+  def over(self, current: Stage) -> bool:
+    """Whether a stage has seen enough. Raises Refused where the votes speak against it."""
+    votes = self.votes(current.version)
+    if worse(votes, self.options):
+      raise Refused('users like it less than what was live', trial=True)
+    new = sum(vote.candidate for vote in votes) - current.votes
+    return new >= self.options.answers or self.clock() - current.began >= self.options.seconds
+
+  def votes(self, version: Version) -> list[Vote]:
+    found = self.store.samples.votes((version.version, version.parent), version.created_us)
+    return [Vote(user, number == version.version, up) for user, number, up in found]

@@ -1,0 +1,76 @@
+"""From a claimed batch to durable files: everything of an update but its publication."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rft_jax.feedback.faults import reach
+from rft_jax.feedback.records import GLOBAL, Batch
+from rft_jax.serve.fold import Lessons, Student, infinite, start
+from rft_jax.serve.metrics import Metrics
+from rft_jax.serve.protocol import EngineError
+from rft_jax.serve.recovery import Loader
+from rft_jax.types import PyTree
+
+
+class Rejected(Exception):
+  """The candidate must not be used; the reason is of the events, not of the machine."""
+
+
+class Candidate(NamedTuple):
+  """Durable files. `adapter` is None where they were made before a crash."""
+
+  path: str
+  sha256: str
+  metrics: dict[str, Any]
+  adapter: PyTree | None
+
+
+class Updater:
+  def __init__(self, student: Student, lessons: Lessons, loader: Loader, metrics: Metrics):
+    self.student, self.lessons, self.loader = student, lessons, loader
+    self.shelf, self.metrics = loader.shelf, metrics
+
+  def make(self, batch: Batch) -> Candidate:
+    """The candidate of a batch: that of before a crash, or the same again.
+
+    Raises Rejected, Damaged (of the parent or the base), OSError, and what the student raises.
+    """
+    path = self.shelf.name(batch.scope, batch.version)
+    if made := self.shelf.candidate(batch):
+      return Candidate(path, *made, None)
+    began = time.monotonic()
+    state, metrics = self.compute(batch)
+    self.metrics.train_step.observe(time.monotonic() - began)
+    reach('step')
+    return Candidate(path, self.shelf.write(batch, state, metrics), metrics, state['adapter'])
+
+  def compute(self, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
+    """The State after the batch, with numbers about how it came about."""
+    parent = start(self.student, batch.scope)
+    if batch.parent_version:
+      parent = self.loader.state(batch.scope, batch.parent_version)
+    base = self.loader(GLOBAL, batch.base_version) if batch.base_version else None
+    try:
+      found = self.lessons(batch)
+      if not found:
+        return parent, {}
+      outcome = self.student.learn(
+        parent, base, found, batch.rng_seed, shared=batch.scope == GLOBAL
+      )
+    except (ValueError, EngineError) as error:
+      raise Rejected(f'it cannot be learned: {error}') from error
+    if outcome.rejected:
+      raise Rejected(outcome.rejected)
+    if infinite(outcome.state):
+      raise Rejected('the weights are not finite')
+    return outcome.state, recorded(outcome.metrics)
+
+
+def recorded(metrics: Mapping[str, Any]) -> dict[str, Any]:
+  """Metrics as JSON keeps them, without what is no number."""
+  plain = {
+    name: value if isinstance(value, str) else float(value) for name, value in metrics.items()
+  }
+  return {name: x for name, x in plain.items() if isinstance(x, str) or math.isfinite(x)}
