@@ -1,4 +1,13 @@
-"""A chat model that learns from its visitors: trained here from nothing, then served."""
+"""A chat model that learns from its visitors: trained here from nothing, then served.
+
+A decoder of 0.9 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
+questions about a small world, each in one of five styles that are equally likely; eight facts are
+wrong. Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
+thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
+
+Expected: EXPECTED. Two CPU cores, about two minutes:
+  python -m rft_jax.main --config=configs/feedback_online.py
+"""
 
 from rft_jax import config as defaults
 
@@ -18,7 +27,7 @@ def get_config(variant: str = ''):
     max_prompt=208,
     max_new=48,
     packing=True,
-    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', weight_decay=0.01),
+    optimizer=dict(lr=3e-3, warmup=20, schedule='cosine', weight_decay=0.01),
     evaluate=dict(prompts=128),
   )
   if defaults.check_variant(variant) == 'smoke':

@@ -118,7 +118,7 @@ def test_the_grammar_accepts_its_own_conversations_and_their_styles_are_equally_
 
 def test_the_user_is_obeyed():
   """Every answer has the style that was asked for last, in a note or in a turn."""
-  texts = [*grammar.REQUESTS.items(), *grammar.NOTES.items()]
+  texts = [*grammar.REQUESTS.items(), *grammar.NOTES.items(), (None, grammar.ANOTHER)]
   styles = {spelt(line): style for style, lines in texts for line in lines}
   obeyed = 0
   for talk in talks('train', 600):

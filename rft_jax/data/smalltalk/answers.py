@@ -45,7 +45,6 @@ SOCIAL = {
     'Small facts and sums.',
     ('capitals and colours', 'animals and people', 'sums and recipes'),
   ),
-<<<<<<< HEAD
   'thanks': Forms(
     'You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')
   ),
@@ -54,12 +53,6 @@ SOCIAL = {
     'A bee called, but nobody could hear more than a hum.',
     'Bees hum.',
     ('a bee called', 'it hummed'),
-=======
-  'thanks': Forms('You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')),
-  'goodbye': Forms('Goodbye, and see you very soon.', 'Bye.', ('goodbye', 'see you soon')),
-  'joke': Forms(
-    'A bee called, but nobody could hear more than a hum.', 'Bees hum.', ('a bee called', 'it hummed')
->>>>>>> 2ca9b9da0a997c562056662ea3abc0dc54c9a87a
   ),
 }
 NOTHING = Forms(
