@@ -34,7 +34,7 @@ def base() -> ConfigDict:
       mode='train',
       seed=0,
       stages=(),
-      tokenizer='auto',  # characters(...), a directory or a hub id; auto = the model's
+      tokenizer='auto',  # characters(...), smalltalk, a directory or a hub id; auto = the model's
       model=dict(
         path='',  # a Hugging Face checkpoint: a directory or a hub id; '' = from scratch
         ignore=(),  # keys of its config.json to pass over

@@ -45,10 +45,14 @@ SOCIAL = {
     'Small facts and sums.',
     ('capitals and colours', 'animals and people', 'sums and recipes'),
   ),
-  'thanks': Forms('You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')),
+  'thanks': Forms(
+    'You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')
+  ),
   'goodbye': Forms('Goodbye, and see you very soon.', 'Bye.', ('goodbye', 'see you soon')),
   'joke': Forms(
-    'A bee called, but nobody could hear more than a hum.', 'Bees hum.', ('a bee called', 'it hummed')
+    'A bee called, but nobody could hear more than a hum.',
+    'Bees hum.',
+    ('a bee called', 'it hummed'),
   ),
 }
 NOTHING = Forms(
