@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import KINDS, Seen
+from rft_jax.objectives.feedback import BETA, KINDS, Seen
 from rft_jax.serve.lessons import Lesson
 from rft_jax.serve.margins import Verdict, judge
 from rft_jax.serve.programs import Programs
@@ -116,10 +116,13 @@ class Study:
   def weigh(self, verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
     active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
+    total = max(sum(active), 1e-9)
     for part in self.layout.parts:
       part.rows.weight[:] = 0
-    for weight, (part, slot) in zip(active, self.layout.places, strict=True):
-      self.layout.parts[part].rows.weight[slot] = weight / max(sum(active), 1e-9)
+    for lesson, weight, (part, slot) in zip(
+      self.lessons, active, self.layout.places, strict=True
+    ):
+      self.layout.parts[part].rows.weight[slot] = weight / total / slope(lesson)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -195,6 +198,18 @@ class Study:
     """Of the reference, and of the policy before."""
     policy = self.weights, self.base, self.before
     return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+
+
+def slope(lesson: Lesson) -> float:
+  """Of the lesson's loss when it begins, by the log-probability of an average token: losses of all
+  kinds are divided by it, and so push as hard as imitation does."""
+  slopes = {
+    kinds.THUMB: BETA / 4,
+    kinds.RATING: 2 * BETA * max(abs(lesson.value), 0.1),
+    kinds.PAIR: BETA / 2,
+    kinds.TIE: BETA / 2,
+  }
+  return slopes[lesson.kind] * len(lesson.better.answer) if lesson.kind in slopes else 1.0
 
 
 def excess(sight: Sight, budget: Budget) -> str:
