@@ -1,7 +1,7 @@
 """A small world to be taught in: questions that may be answered in two styles, both as likely.
 
-A question is BOS, a sort, two letters, ASK. PLAIN ones are answered by the letters in order, LOUD or
-QUIET as one likes; FIXED ones by the letters in reverse, in the one style that there is.
+A question is BOS, a sort, two letters, ASK. PLAIN ones are answered by the letters in order, LOUD
+or QUIET as one likes; FIXED ones by the letters in reverse, in the one style that there is.
 """
 
 import functools
@@ -28,16 +28,6 @@ class Words:
   """A codec of ids written as numbers."""
 
   stop = (STOP,)
-
-  def prompt(self, messages):
-    ids = []
-    for message in messages:
-      mine = [int(word) for word in message.content.split() if word.isdigit()]
-      ids += [BOS, *mine, ASK] if message.role == 'user' else [*mine, STOP]
-    return ids
-
-  def answer(self, text):
-    return [*map(int, text.split()), STOP]
 
   def text(self, ids):
     return ' '.join(str(i) for i in ids if i != STOP)
@@ -77,9 +67,9 @@ def taught():
     nothing = jnp.zeros(tokens.shape)
     target = whole.at[:, :5].set(False)
     e = Experience(tokens, whole, target, nothing, nothing, tokens)
-    loss = lambda decoder: -jnp.where(
-      target, policy.score(params | {'decoder': decoder}, e).logp, 0
-    ).mean()
+    loss = lambda decoder: (
+      -jnp.where(target, policy.score(params | {'decoder': decoder}, e).logp, 0).mean()
+    )
     decoder, opt = carry
     value, gradient = jax.value_and_grad(loss)(decoder)
     updates, opt = tx.update(gradient, opt)

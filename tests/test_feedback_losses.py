@@ -53,9 +53,7 @@ def oracle(rows: Rows, seen: Seen) -> np.ndarray:
   imitated = -(emphasis * seen.logp).sum(1) / emphasis.sum(1)
   rho = np.exp(seen.logp - seen.old_logp)
   surrogate = np.maximum(-rows.advantage * rho, -rows.advantage * np.clip(rho, 0.8, 1.2))
-  surrogate = np.where(
-    rows.advantage < 0, np.minimum(surrogate, -3 * rows.advantage), surrogate
-  )
+  surrogate = np.where(rows.advantage < 0, np.minimum(surrogate, -3 * rows.advantage), surrogate)
   h = BETA * (ratio - rows.shift)
   return {
     kinds.THUMB: np.where(rows.value > 0, 1 - SIGMA(h), SIGMA(h)),
@@ -168,7 +166,9 @@ def test_feedback_learns_what_the_presets_learn(preset):
     return weighted(rows, Seen(logp, ref, ref, 0 * ref, 0 * ref), losses)[0]
 
   theirs = lambda params: run.objective.loss(params, state, prepared, jax.random.key(0))[0]
-  tiny.assert_close(jax.value_and_grad(mine)(state.params), jax.value_and_grad(theirs)(state.params))
+  tiny.assert_close(
+    jax.value_and_grad(mine)(state.params), jax.value_and_grad(theirs)(state.params)
+  )
 
 
 def test_a_loss_that_compares_several_events_is_refused():

@@ -1,13 +1,14 @@
 """What one event teaches, what it leaves alone, and what is refused."""
 
 import contextlib
+import dataclasses
 import functools
 
 import grammar
 import jax
 import numpy as np
 import pytest
-from grammar import FIXED, LOUD, PLAIN, QUIET, answer, question, questions
+from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 
 from rft_jax.objectives import feedback as kinds
 from rft_jax.registry import ConfigError
@@ -92,7 +93,9 @@ def test_one_edit_is_learned_generalises_and_leaves_the_rest_alone():
   adapter = learned(edit()).state['adapter']
   assert loud(adapter, [ASKED]) >= 0.9
   assert loud(adapter, OTHERS) >= 0.7
-  assert right(adapter, [*OTHERS, *ELSEWHERE]) >= right(student().nothing, [*OTHERS, *ELSEWHERE]) - 0.03
+  assert (
+    right(adapter, [*OTHERS, *ELSEWHERE]) >= right(student().nothing, [*OTHERS, *ELSEWHERE]) - 0.03
+  )
 
 
 def test_users_who_contradict_each_other_each_get_their_own():
@@ -100,13 +103,16 @@ def test_users_who_contradict_each_other_each_get_their_own():
     assert low <= loud(learned(edit(style=style)).state['adapter'], [ASKED]) <= high
 
 
-def test_a_personal_adapter_starts_from_the_shared_one_and_can_undo_it():
-  base = learned(edit(), shared=False).state['adapter']
-  mine = learned(edit(style=QUIET), base=base)
-  assert not mine.rejected and mine.margins[1] >= 0
-  samples = grammar.answers(student(), mine.state['adapter'], [ASKED], base)
-  assert grammar.styles(samples) <= 0.1
+def test_a_personal_adapter_lies_on_the_shared_one_and_can_undo_it():
+  base = learned(edit()).state['adapter']
   assert learned(vote(1.0), base=base).metrics['steps'] <= learned(vote(1.0)).metrics['steps']
+  state = student().fresh(0)
+  for _ in range(4):  # Each time as far as the budget allows.
+    mine = learned(edit(style=QUIET), state=state, base=base)
+    assert not mine.rejected and mine.metrics['kl_to_live'] <= 0.1
+    state = mine.state
+  samples = grammar.answers(student(), state['adapter'], [ASKED], base)
+  assert mine.metrics['sign'] == 1 and grammar.styles(samples) <= 0.1
 
 
 def test_what_is_learned_already_is_not_pushed_again():
@@ -117,7 +123,7 @@ def test_what_is_learned_already_is_not_pushed_again():
 
 
 def test_replayed_lessons_do_not_keep_learning_going():
-  never = Lesson(2, kinds.RATING, 1.0, said(LOUD), value=50.0, replay=True)
+  never = dataclasses.replace(edit(style=QUIET, seq=2, replay=True), weight=0.01)
   outcome = learned(edit(), never)
   assert outcome.metrics['stopped'] == 'margin' and outcome.margins[2] < 0
   assert outcome.metrics['replay_drift'] > 0
@@ -145,7 +151,9 @@ def test_in_a_long_conversation_only_the_judged_turn_teaches():
   start = len(prompt)
   assert part.tokens[target].tolist() == list(answer(ASKED)) and target[0, start : start + 5].all()
   policy = student().weights, student().nothing, student().fresh(0)['adapter']
-  pull = lambda part: student().programs.pull(*policy, part, *states(policy, part), student().nothing)
+  pull = lambda part: student().programs.pull(
+    *policy, part, *states(policy, part), student().nothing
+  )
   part.rows.weight[place.slot] = 1.0
   whole, facts = pull(part)
   assert max(float(np.abs(x).max()) for x in jax.tree.leaves(whole)) > 0
@@ -211,7 +219,9 @@ def test_a_step_that_is_much_too_long_is_taken_back_or_rejected():
 
 def test_a_candidate_that_is_not_finite_is_rejected():
   state = student().fresh(0)
-  broken = state | {'opt': state['opt'] | {'nu': jax.tree.map(lambda x: x * np.nan, state['adapter'])}}
+  broken = state | {
+    'opt': state['opt'] | {'nu': jax.tree.map(lambda x: x * np.nan, state['adapter'])}
+  }
   outcome = student().learn(broken, None, [edit()], 0)
   assert outcome.rejected == 'not finite' and outcome.state is broken
 
@@ -219,7 +229,9 @@ def test_a_candidate_that_is_not_finite_is_rejected():
 def test_a_shared_adapter_may_move_less():
   outcome = learned(edit(), shared=True)
   most = student().options.shared
-  assert outcome.metrics['kl_to_live'] <= most.to_live and outcome.metrics['kl_to_ref'] <= most.to_ref
+  assert (
+    outcome.metrics['kl_to_live'] <= most.to_live and outcome.metrics['kl_to_ref'] <= most.to_ref
+  )
   assert 0 < outcome.metrics['scale'] < 1 or outcome.rejected
 
 
@@ -233,7 +245,10 @@ def test_five_hundred_thumbs_down_destroy_nothing():
   who, draw = student(), np.random.default_rng(0)
   state, prompts = who.fresh(0), questions(PLAIN, 500, 11)
   for i in range(0, 500, 4):
-    down = [vote(-1.0, int(draw.choice((LOUD, QUIET))), p, i + j) for j, p in enumerate(prompts[i : i + 4])]
+    down = [
+      vote(-1.0, int(draw.choice((LOUD, QUIET))), p, i + j)
+      for j, p in enumerate(prompts[i : i + 4])
+    ]
     outcome = who.learn(state, None, down, i)
     state = outcome.state
   adapter = state['adapter']

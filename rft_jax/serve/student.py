@@ -1,4 +1,4 @@
-"""Learning from a batch of feedback: an adapter goes in, a better one comes out, or a reason why not.
+"""Learning from feedback: an adapter goes in, a better one comes out, or a reason why not.
 
 Each event is pushed until it meets its margin and no further; anchors, the reference's own answers
 to other prompts, hold everything else where it is.
@@ -19,6 +19,7 @@ from rft_jax.serve.programs import Programs
 from rft_jax.serve.rewriting import Rewriter, resolved
 from rft_jax.serve.study import Options, Outcome, State, Study
 from rft_jax.types import PyTree
+
 
 def rate(config: ModelConfig) -> float:
   """The learning rate: 0.005 up to a width of 128, where it was measured; above in inverse
