@@ -1,6 +1,7 @@
 """The compiled programs of learning from feedback: few, each for any mixture of lessons.
 
-A batch is cut into parts of one shape, whose gradients add up. Adapter 0 of the decoder is what lies beneath, adapter 1 is trained.
+A batch is cut into parts of one shape, whose gradients add up. Adapter 0 of the decoder is what
+lies beneath, adapter 1 is trained.
 """
 
 from typing import Any, NamedTuple
@@ -82,9 +83,9 @@ class Programs:
     """One step of Adam, at most CLIP of gradient; opt: {'count', 'mu', 'nu'}."""
     norm = optax.global_norm(gradient)
     gradient = jax.tree.map(lambda g: g * jnp.minimum(1, CLIP / jnp.maximum(norm, 1e-9)), gradient)
-    updates, after = self.adam.update(gradient, optax.ScaleByAdamState(**opt), adapter)
+    updates, after = self.adam.update(gradient, optax.ScaleByAdamState(**opt))
     moved = jax.tree.map(lambda x, u: x - lr * u, adapter, updates)
-    return moved, after._asdict()
+    return moved, {name: getattr(after, name) for name in ('count', 'mu', 'nu')}
 
 
 def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:

@@ -9,21 +9,21 @@ import jax
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import KINDS, Seen
-from rft_jax.serve.lessons import Lesson
+from rft_jax.objectives.feedback import BETA, KINDS, Seen
+from rft_jax.serve.lessons import NEGATIVE, Lesson
 from rft_jax.serve.margins import Verdict, judge
-from rft_jax.serve.programs import Programs
 from rft_jax.serve.packed import Layout, Part
+from rft_jax.serve.programs import Programs
 from rft_jax.types import PyTree
 
 State = dict[str, Any]
 """{'adapter': Adapter, 'opt': {'count': i32[], 'mu': Adapter, 'nu': Adapter}}, NumPy."""
 CROWD = 8  # thumbs from which on they are measured against how far the policy has moved
+DOWN = 0.2  # of the budget: for what only says what not to write
 SCALES = (0.5, 0.25, 0.125)
 
 
-@dataclasses.dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
   """Nats per token of the anchors, at most: from the reference, and from the version before."""
 
   to_ref: float
@@ -73,7 +73,7 @@ class Sight(NamedTuple):
 
 
 class Study:
-  """One batch and the policy that it meets: weights, base, and the adapter of the version before."""
+  """One batch and the policy that it meets: weights, base, the adapter of the version before."""
 
   def __init__(
     self,
@@ -94,6 +94,8 @@ class Study:
   def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
     candidate, opt, steps = self.before, state['opt'], 0
     sight = self.first()
+    if all(lesson.value < 0 for lesson in self.lessons):
+      budget = budget._replace(to_ref=max(DOWN * budget.to_ref, sight.to_ref))
     if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
       for part in self.layout.parts:
         part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
@@ -116,10 +118,12 @@ class Study:
   def weigh(self, verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
     active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
+    total = max(sum(active), 1e-9)
     for part in self.layout.parts:
       part.rows.weight[:] = 0
-    for weight, (part, slot) in zip(active, self.layout.places, strict=True):
-      self.layout.parts[part].rows.weight[slot] = weight / max(sum(active), 1e-9)
+    for lesson, weight, (part, slot) in zip(self.lessons, active, self.layout.places, strict=True):
+      share = weight / total if lesson.value >= 0 else min(weight / total, NEGATIVE)
+      self.layout.parts[part].rows.weight[slot] = share / slope(lesson)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -132,20 +136,21 @@ class Study:
 
   def within(self, candidate: PyTree, sight: Sight, budget: Budget, nothing: PyTree):
     """The candidate, or the longest way towards it that is within the budget."""
-    scale, tried = 1.0, candidate
-    for scale in (1.0, *SCALES):
-      if scale < 1:
-        tried = self.programs.between(self.before, candidate, np.float32(scale))
-        _, sight = self.pull(tried, nothing)
-      reason = excess(sight, budget)
-      if not reason:
+    reason = excess(sight, budget)
+    if not reason:
+      return candidate, sight, 1.0, ''
+    for scale in SCALES:
+      tried = self.programs.between(self.before, candidate, np.float32(scale))
+      _, sight = self.pull(tried, nothing)
+      if not excess(sight, budget):
         return tried, sight, scale, ''
-    return self.before, sight, scale, reason
+    return self.before, sight, 0.0, reason
 
   def first(self) -> Sight:
     """What the policy says before it learns."""
-    policy, pairs = (self.weights, self.base, self.before), zip(
-      self.layout.parts, self.held, strict=True
+    policy, pairs = (
+      (self.weights, self.base, self.before),
+      zip(self.layout.parts, self.held, strict=True),
     )
     seen = [self.programs.peek(*policy, part, states[1], *states) for part, states in pairs]
     return self.sight(seen, np.zeros(len(KINDS)))
@@ -195,6 +200,18 @@ class Study:
     """Of the reference, and of the policy before."""
     policy = self.weights, self.base, self.before
     return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+
+
+def slope(lesson: Lesson) -> float:
+  """Of the lesson's loss when it begins, by the log-probability of an average token: losses of all
+  kinds are divided by it, and so push as hard as imitation does."""
+  slopes = {
+    kinds.THUMB: BETA / 4,
+    kinds.RATING: 2 * BETA * max(abs(lesson.value), 0.1),
+    kinds.PAIR: BETA / 2,
+    kinds.TIE: BETA / 2,
+  }
+  return slopes[lesson.kind] * len(lesson.better.answer) if lesson.kind in slopes else 1.0
 
 
 def excess(sight: Sight, budget: Budget) -> str:
