@@ -116,6 +116,9 @@ class Desk:
   def offer(self, versions: Iterable[int]) -> Future[None]:
     return self.thread.submit(lambda: self.offered.clear() or self.offered.update(versions))
 
+  def rows(self) -> dict[str, int]:
+    return {'kept': len(self.adapters)}
+
   def drop(self, scope: str) -> Future[None]:
     return self.thread.submit(lambda: self.adapters.pop(scope, None) and None)
 
