@@ -63,6 +63,10 @@ class SlotEngine:
   def slots_busy(self) -> int:
     return sum(not ticket.cancelled for ticket in list(self.batch.tickets.values()))
 
+  def rows(self) -> dict[str, int]:
+    """How many adapters answers hold, are kept on the device for later, or have room."""
+    return self.batch.bank.counts()
+
   def versions(self, user_id: str | None) -> tuple[int, int]:
     return self.routes.versions(user_id)
 
