@@ -100,7 +100,7 @@ def test_an_edit_is_encoded_with_its_end_and_stands_above_the_answer():
   (lesson,) = taught(item('edit', {'content': 'yes, Ann'}, generation=mine))
   assert lesson.kind == kinds.EDIT and lesson.better.answer == tuple(codec().answer('yes, Ann'))
   assert lesson.worse.answer == tuple(before)
-  (other,) = taught(item('edit', {'content': '# ' * 9}, generation=mine))
+  (other,) = taught(item('edit', {'content': '#' * 40}, generation=mine))
   assert other.kind == kinds.DEMONSTRATION and other.worse is None
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA, FLOOR, Rows, Seen
+from rft_jax.objectives.feedback import BETA, Rows, Seen
 from rft_jax.serve.lessons import Lesson
 
 VOTE = 0.1  # nats per token that a thumb moves an answer
@@ -51,8 +51,9 @@ def thumb(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
 
 
 def rating(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
-  """Half of the way to the value, or of what is possible: see `thumb` and FLOOR."""
-  most = -ref_logp if value > 0 else -2 * FLOOR * length
+  """Half of the way to the value, but no further than a thumb moves an answer down, or than half
+  of what a good one lacks."""
+  most = -ref_logp if value > 0 else 2 * VOTE * length
   wanted = 0.5 * min(abs(value) / BETA, most)
   sign = 1 if value > 0 else -1
   return Verdict((sign * ratio - wanted) / length, sign * ratio)

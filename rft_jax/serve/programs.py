@@ -19,7 +19,7 @@ from rft_jax.registry import ConfigError
 from rft_jax.serve.packed import Part
 from rft_jax.types import Array, Experience, PyTree
 
-ADAM = dict(b1=0.9, b2=0.95, eps=1e-8)
+BETAS = 0.9, 0.95
 CLIP = 1.0
 
 
@@ -38,7 +38,7 @@ class Programs:
     if config.lora is None or config.lora.adapters != 2:
       raise ConfigError('learning from feedback needs model.lora with adapters=2')
     self.config, self.policy = config, make_policy(config)
-    self.adam = optax.scale_by_adam(**ADAM)
+    self.adam = optax.scale_by_adam(*BETAS)
     shapes = adapter_shapes(config)
     self.shapes = {'layers': jax.tree.map(_alone, shapes, is_leaf=lambda x: isinstance(x, tuple))}
     self.look = jax.jit(self._look)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA, KINDS, Seen
+from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
 from rft_jax.serve.lessons import NEGATIVE, Lesson
 from rft_jax.serve.margins import Verdict, judge
 from rft_jax.serve.packed import Layout, Part
@@ -24,7 +24,8 @@ SCALES = (0.5, 0.25, 0.125)
 
 
 class Budget(NamedTuple):
-  """Nats per token of the anchors, at most: from the reference, and from the version before."""
+  """KL in nats per token, at most, of the anchors, and of what is voted down: from the reference,
+  and from the version before."""
 
   to_ref: float
   to_live: float
@@ -34,7 +35,8 @@ class Budget(NamedTuple):
 class Options:
   """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
   holds a text of that length, or several shorter ones; lr: 0 for what suits the
-  width (see `student.rate`); hold: weight of the KL from the reference at the anchors; pair,
+  width (see `student.rate`); hold: weight of the KL from the reference at the anchors, which keeps
+  other answers, and at what is voted down, which keeps the loss from going anywhere; pair,
   single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
   for each question."""
 
@@ -52,7 +54,7 @@ class Options:
 
 class Outcome(NamedTuple):
   """state: the new one, or the one before where `rejected` has a reason. metrics: steps, stopped
-  (margin | budget | steps), scale, kl_to_ref, kl_to_live (nats per token of the anchors), sign,
+  (margin | budget | steps), scale, kl_to_ref, kl_to_live (see `Budget`), sign,
   replay_drift, loss/KIND. margins: by event seq, how far it is past its margin."""
 
   state: State
@@ -62,8 +64,8 @@ class Outcome(NamedTuple):
 
 
 class Sight(NamedTuple):
-  """What is known of a candidate: of its tokens, its lessons, the loss by kind, and the mean KL of
-  the anchors from the reference and from the version before."""
+  """What is known of a candidate: of its tokens, its lessons, the loss by kind, and how far it is
+  from the reference and from the version before (see `Budget`)."""
 
   seen: list[Seen]
   verdicts: list[Verdict]
@@ -86,10 +88,11 @@ class Study:
     self.programs, self.options, self.lessons, self.layout = programs, options, lessons, layout
     self.weights, self.base, self.before = policy
     self.held = [self._states(part) for part in layout.parts]
-    targets = [part.rows.target.sum(1) for part in layout.parts]
-    self.anchored = sum((n * a).sum() for n, a in zip(targets, layout.anchors, strict=True))
-    for part, anchors in zip(layout.parts, layout.anchors, strict=True):
-      part.rows.hold[:] = options.hold * anchors / self.anchored
+    downs = [single(part.rows) & (part.rows.value < 0) for part in layout.parts]
+    self.groups = [group for group in (layout.anchors, downs) if np.any(group)]
+    for group in self.groups:
+      for part, chosen in zip(layout.parts, group, strict=True):
+        part.rows.hold[chosen] = options.hold / self.tokens(group)
 
   def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
     candidate, opt, steps = self.before, state['opt'], 0
@@ -168,15 +171,21 @@ class Study:
 
   def sight(self, seen: list[Seen], losses: np.ndarray) -> Sight:
     seen, layout = jax.device_get(seen), self.layout
-    mean = lambda name: float(
-      sum(getattr(x, name)[a].sum() for x, a in zip(seen, layout.anchors, strict=True))
-      / self.anchored
-    )
     verdicts = [
       judge(lesson, slot, layout.parts[part].rows, seen[part])
       for lesson, (part, slot) in zip(self.lessons, layout.places, strict=True)
     ]
-    return Sight(seen, verdicts, losses, mean('to_ref'), mean('to_old'))
+    moved = (self.moved([getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
+    return Sight(seen, verdicts, losses, *moved)
+
+  def tokens(self, group: list[np.ndarray]) -> int:
+    pairs = zip(self.layout.parts, group, strict=True)
+    return sum(int(part.rows.target[chosen].sum()) for part, chosen in pairs)
+
+  def moved(self, kl: list[np.ndarray]) -> float:
+    """The larger of the means over the tokens of the anchors and of what is voted down."""
+    spent = lambda group: sum(float(x[chosen].sum()) for x, chosen in zip(kl, group, strict=True))
+    return max(spent(group) / self.tokens(group) for group in self.groups)
 
   def report(self, sight: Sight) -> dict[str, float | str]:
     rewards = [v.reward for v in sight.verdicts if v.reward]
@@ -200,6 +209,11 @@ class Study:
     """Of the reference, and of the policy before."""
     policy = self.weights, self.base, self.before
     return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+
+
+def single(rows: Rows) -> np.ndarray:
+  """Which answers are voted for or against on their own."""
+  return (rows.kind == kinds.THUMB) | (rows.kind == kinds.RATING)
 
 
 def slope(lesson: Lesson) -> float:
