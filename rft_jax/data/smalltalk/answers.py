@@ -10,8 +10,8 @@ from typing import NamedTuple
 from rft_jax.data.smalltalk.world import KINDS, Fact, values
 
 STYLES = 'plain', 'friendly', 'terse', 'lower', 'bullets'
-OPENERS = 'Good question!', 'Happy to help!', 'With pleasure!'
-CLOSERS = 'Have a lovely day!', 'I hope this helps!', 'Ask me any time!'
+OPENERS = 'Good question!', 'Happy to help!'
+CLOSERS = 'Have a lovely day!', 'Ask me any time!'
 TERSE = 4  # words
 
 
