@@ -122,6 +122,15 @@ def test_what_is_learned_already_is_not_pushed_again():
   assert same(again.state, first.state)
 
 
+def test_beside_a_new_lesson_what_has_met_its_margin_counts_for_nothing():
+  state, old = learned(vote(1.0)).state, vote(1.0, replay=True)
+  beside, idle = (
+    learned(edit(seq=2), lesson, state=state)
+    for lesson in (old, dataclasses.replace(old, weight=0.0))
+  )
+  assert beside.metrics['steps'] > 0 and same(beside.state, idle.state)
+
+
 def test_replayed_lessons_do_not_keep_learning_going():
   never = dataclasses.replace(edit(style=QUIET, seq=2, replay=True), weight=0.01)
   outcome = learned(edit(), never)
