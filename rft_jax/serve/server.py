@@ -14,6 +14,7 @@ from rft_jax.serve.backups import keep_copies
 from rft_jax.serve.service import Service
 
 SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
+KEEP_SECONDS = 75  # that an idle connection stays open: longer than clients keep theirs
 DRAIN_SECONDS = 30  # that running answers get at the end
 
 
@@ -61,5 +62,6 @@ def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
     access_log=False,
     log_level='warning',
     server_header=False,
+    timeout_keep_alive=KEEP_SECONDS,
     timeout_graceful_shutdown=DRAIN_SECONDS,
   )
