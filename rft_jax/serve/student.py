@@ -34,6 +34,13 @@ def begun(name: str, leaf: np.ndarray, draw: np.random.Generator) -> np.ndarray:
   return (draw.uniform(-1, 1, leaf.shape) * leaf.shape[-2] ** -0.5).astype(np.float32)
 
 
+def home_of(params: PyTree):
+  """The device that the parameters lie on, the first of several."""
+  leaf = jax.tree.leaves(params)[0]
+  known = leaf.devices() if isinstance(leaf, jax.Array) else jax.devices()
+  return min(known, key=lambda device: device.id)
+
+
 class Student:
   """config: with two adapters (see `Programs`); params: the policy's, of which 'decoder' is used;
   anchors: prompts with the reference's own answers. Only `learn` takes part in learning; everything
@@ -50,12 +57,18 @@ class Student:
     if not anchors:
       raise ConfigError('a student needs anchors: prompts with answers that shall stay likely')
     self.options = options or Options()
-    self.weights, self.anchors = {'decoder': params['decoder']}, tuple(anchors)
+    self.anchors = tuple(anchors)
+    self.device = home_of(params)
+    self.weights = self._here({'decoder': params['decoder']})
     losses = make_losses(self.options.pair, self.options.single)
     self.lr = self.options.lr or rate(config)
     self.programs = Programs(config, losses, self.lr)
     self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
     self.nothing = self.programs.nothing()
+
+  def _here(self, tree: PyTree) -> PyTree:
+    """Arrays that lie elsewhere, or anywhere, would be other arguments to a compiled program."""
+    return jax.device_put(tree, self.device)
 
   def fresh(self, rng_seed: int, like: State | None = None) -> State:
     """A state that changes nothing yet; like: whose second moments it takes over."""
@@ -76,12 +89,13 @@ class Student:
   ) -> Outcome:
     """base: the adapter beneath, None for none; shared: everyone gets the result, so its budget is
     smaller. The same arguments give the same bits."""
-    policy = self.weights, self.nothing if base is None else base, state['adapter']
+    beneath, adapter = self._here((self.nothing if base is None else base, state['adapter']))
+    policy = self.weights, beneath, adapter
     lessons = self._resolve(policy, lessons, seed)
     budget = self.options.shared if shared else self.options.personal
     layout = arrange(lessons, self.anchors, self.options.rows, self.options.context)
     study = Study(self.programs, self.options, policy, lessons, layout)
-    return study.learn(state, budget, self.nothing)
+    return study.learn(state, self._here(state['opt']), budget, self._here(self.nothing))
 
   def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
     """Lessons with critiques turned into what they teach."""
@@ -113,12 +127,13 @@ class Student:
     tell, programs = progress or (lambda text: None), self.programs
     tell('what the model says')
     state, part = self.fresh(0), empty(self.options.rows, self.options.context)
-    policy = self.weights, self.nothing, state['adapter']
+    nothing, adapter, opt = self._here((self.nothing, state['adapter'], state['opt']))
+    policy = self.weights, nothing, adapter
     states = programs.look(*policy, np.float32(0), part)
     programs.peek(*policy, part, states, states, states)
     tell('what a lesson changes')
-    gradient, _ = programs.pull(*policy, part, states, states, self.nothing)
-    adapter, _ = programs.push(state['adapter'], state['opt'], gradient)
-    programs.between(state['adapter'], adapter, np.float32(1))
+    gradient, _ = programs.pull(*policy, part, states, states, nothing)
+    after, _ = programs.push(adapter, opt, gradient)
+    programs.between(adapter, after, np.float32(1))
     tell('rewriting')
     self.rewriter.attempts(policy, [[0]], 0, 0)

@@ -94,8 +94,9 @@ class Study:
       for part, chosen in zip(layout.parts, group, strict=True):
         part.rows.hold[chosen] = options.hold / self.tokens(group)
 
-  def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
-    candidate, opt, steps = self.before, state['opt'], 0
+  def learn(self, state: State, opt: PyTree, budget: Budget, nothing: PyTree) -> Outcome:
+    """opt: that of the state, on the device."""
+    candidate, steps = self.before, 0
     sight = self.first()
     if all(lesson.value < 0 for lesson in self.lessons):
       budget = budget._replace(to_ref=max(DOWN * budget.to_ref, sight.to_ref))
