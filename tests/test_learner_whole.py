@@ -9,7 +9,6 @@ import signal
 from pathlib import Path
 
 import engines
-import jax
 import numpy as np
 import pytest
 import scholar
@@ -44,8 +43,6 @@ def opened(root: Path) -> School:
 
 def become(root: Path, events: int, point: str):
   os.environ['RFT_FAULT'] = point
-  jax.config.update('jax_compilation_cache_dir', str(root.parent / 'compiled'))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   scholar.go_on(opened(root), events)
 
 
@@ -59,7 +56,9 @@ def finish(context, root: Path, point: str = '', events: int = 4) -> int | None:
 
 def test_death_leads_to_the_same_weights(tmp_path):
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['scholar', 'engines'])
+  context.set_forkserver_preload(
+    ['conftest', 'scholar', 'engines']
+  )  # Compiled alike: the same bits.
   assert finish(context, tmp_path / 'whole') == 0
   points = ('step', 'rename', 'apply:before', 'swap')
   for point in points:
