@@ -1,4 +1,13 @@
-"""A chat model that learns from its visitors: trained here from nothing, then served."""
+"""A chat model that learns from its visitors: trained here from nothing, then served.
+
+A decoder of 0.9 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
+questions about a small world, each in one of five styles that are equally likely; eight facts are
+wrong. Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
+thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
+
+Expected: EXPECTED. Two CPU cores, about two minutes:
+  python -m rft_jax.main --config=configs/feedback_online.py
+"""
 
 from rft_jax import config as defaults
 
@@ -6,19 +15,19 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.tokenizer = 'smalltalk'
-  c.model.update(num_hidden_layers=4, initializer_range=0.05)
+  c.model.update(num_hidden_layers=4, rope_theta=100.0, initializer_range=0.05, remat='none')
   c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(
     'smalltalk(size=5000)',
     'sft',
-    steps=400,
-    prompts=16,
+    steps=480,
+    prompts=8,
     group=1,
-    max_prompt=208,
+    max_prompt=224,
     max_new=48,
     packing=True,
-    optimizer=dict(lr=3e-3, warmup=20, schedule='cosine', weight_decay=0.01),
+    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', weight_decay=0.01),
     evaluate=dict(prompts=128),
   )
   if defaults.check_variant(variant) == 'smoke':

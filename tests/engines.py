@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import threading
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ def _sampler(config, count):
   return jax.jit(make_rollout(Decoder(config), 1, count))
 
 
-async def answer(engine: SlotEngine, request: Request) -> Completed:
+async def complete(engine: SlotEngine, request: Request) -> Completed:
   """The whole answer, as a coroutine gets it."""
   return await read(await engine.submit(request))
 
@@ -132,18 +133,28 @@ def together(engine: SlotEngine, requests) -> list[Completed]:
   """All asked at once."""
 
   async def ask_all():
-    return await asyncio.gather(*(answer(engine, request) for request in requests))
+    return await asyncio.gather(*(complete(engine, request) for request in requests))
 
   return asyncio.run(ask_all())
 
 
 def whole(config: ModelConfig, params, prompt_ids, ids) -> np.ndarray:
   """The logits [n,V] that predict each of the ids, by one pass over all."""
-  decoder = Decoder(dataclasses.replace(config, lora=None))
-  tokens = np.array([[*prompt_ids, *ids]], np.int32)
-  states = decoder.apply(params['decoder'], tokens, np.ones(tokens.shape, bool))
-  logits = decoder.apply(params['decoder'], states, method='logits')
-  return np.asarray(logits)[0, len(prompt_ids) :]
+  tokens, count = np.zeros((1, CONTEXT), np.int32), len(prompt_ids) + len(ids)
+  tokens[0, :count] = [*prompt_ids, *ids]
+  logits = _logits(dataclasses.replace(config, lora=None))(params['decoder'], tokens, tokens > -1)
+  return np.asarray(logits)[0, len(prompt_ids) : count]
+
+
+@functools.cache
+def _logits(config):
+  decoder: Any = Decoder(config)
+
+  def logits(weights, tokens, valid):
+    states = decoder.apply(weights, tokens, valid)
+    return decoder.apply(weights, states, method='logits')
+
+  return jax.jit(logits)
 
 
 class Gate:

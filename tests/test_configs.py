@@ -22,6 +22,7 @@ SMOKE = (
   'sft',
   'ppo',
   'reward_model',
+  pytest.param('feedback_online', marks=SLOW),
   pytest.param('grpo_countdown', marks=SLOW),
   pytest.param('probe', marks=SLOW),
   pytest.param('sft_qwen', marks=SLOW),

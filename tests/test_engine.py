@@ -1,5 +1,7 @@
 """What the engine answers: as the whole pass would, whoever answers beside it."""
 
+import asyncio
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from engines import (
   CONFIG,
   adapter,
   ask,
+  complete,
   engine,
   greedy,
   greedy_of_each,
@@ -23,7 +26,7 @@ from rft_jax.feedback.records import GLOBAL
 from rft_jax.infra import hub
 from rft_jax.models import transformer
 from rft_jax.models.config import Lora
-from rft_jax.serve import bank, slots
+from rft_jax.serve import slots
 from rft_jax.serve.codec import Codec
 from rft_jax.serve.routes import Routes
 from tests.checkpoints import CHECKPOINTS, write_checkpoint
@@ -62,8 +65,8 @@ def test_greedy_answers_are_the_argmax_of_the_whole_pass(name, tmp_path):
   config = hub.model_config(str(tmp_path), lora=Lora(rank=2, adapters=4))
   home = lambda *_: jax.sharding.SingleDeviceSharding(jax.devices()[0])
   params = {'decoder': hub.load(str(tmp_path), config, home)}
-  numbers = Codec(CODEC.tokenizer, [96])
-  with engine(config, params, codec=numbers, context=32, slots=2) as made:
+  endless = Codec(CODEC.tokenizer, [1000])
+  with engine(config, params, codec=endless, context=32, slots=2) as made:
     answers = made.generate([ask('well, well' * n, max_tokens=20) for n in (1, 2)])
   for answer in answers:
     logits = whole(config, params, answer.prompt_ids, answer.ids)
@@ -71,13 +74,13 @@ def test_greedy_answers_are_the_argmax_of_the_whole_pass(name, tmp_path):
     np.testing.assert_allclose(chosen, logits.max(1), atol=1e-4)
     expected = chosen - np.log(np.exp(logits).sum(1))
     np.testing.assert_allclose(answer.logps, expected, atol=1e-4)
-  assert sum(len(answer.ids) for answer in answers) > 20
+  assert [len(answer.ids) for answer in answers] == [20, 12]
 
 
 def test_a_deep_model_answers_like_a_shallow_one(running, monkeypatch):
   asked = [r for r in mixed(9) if r.version is None]
   expected = running.generate(asked)
-  for module in (transformer, bank, slots):
+  for module in (transformer, slots):
     monkeypatch.setattr(module, 'UNROLL', 1)
   with engine(slots=8) as deep:
     assert len(deep.batch.device.memory) == 1
@@ -139,7 +142,7 @@ def test_each_answer_is_that_of_its_own_adapters_merged(running):
   running.publish(GLOBAL, 0).result(20)
 
 
-def test_many_users_on_few_rows_get_their_own_adapter():
+def test_many_users_on_few_rows_get_their_own_adapter(running):
   """Adapters come and go between 7 rows, and each comes again; answers do not mix them up."""
   users, loaded = 200, []
 
@@ -149,8 +152,9 @@ def test_many_users_on_few_rows_get_their_own_adapter():
 
   live = {GLOBAL: 1} | {f'u:{user}': 1 for user in range(users)}
   order = np.random.default_rng(0).permutation(np.repeat(np.arange(users), 2)).tolist()
-  with engine(slots=8, load=noted, routes=Routes(live)) as made:
-    found = made.generate([ask(number=i, user_id=str(i), max_tokens=6) for i in order])
+  running.routes, running.batch.bank.load = Routes(live), noted
+  found = running.generate([ask(number=i, user_id=str(i), max_tokens=6) for i in order])
+  running.routes, running.batch.bank.load = Routes(), load
   adapters = [load(scope, 1) for scope in live]
   expected = greedy_of_each(adapters, [(0, 1 + i) for i in range(users)], 'hello', 6)
   assert [answer.ids for answer in found] == [expected[i] for i in order]
@@ -168,3 +172,29 @@ def test_nothing_compiles_once_the_engine_is_ready():
     made.drop('u:7').result(20)
     made.generate([ask('x' * 50), ask(user_id='7')])
     assert not seen
+
+
+async def swapped(made, swaps: int, streams: int):
+  """Streams that never pause while versions 1 to `swaps` are published one after the other."""
+  found, going = [], True
+
+  async def stream(number):
+    while going:
+      found.append(await complete(made, ask(number=number, max_tokens=6)))
+
+  tasks = [asyncio.ensure_future(stream(number)) for number in range(streams)]
+  for version in range(1, swaps + 1):
+    await asyncio.wrap_future(made.publish(GLOBAL, version))
+    await asyncio.sleep(0.01)
+  going = False
+  await asyncio.gather(*tasks)
+  return found
+
+
+@pytest.mark.parametrize('swaps, streams', [(10, 8), pytest.param(100, 32, marks=pytest.mark.slow)])
+def test_every_answer_under_swaps_is_that_of_exactly_one_version(running, swaps, streams):
+  found = asyncio.run(swapped(running, swaps, streams))
+  adapters = [adapter(0, size=0.0), *(load(GLOBAL, version) for version in range(1, swaps + 1))]
+  expected = greedy_of_each(adapters, [(version,) for version in range(swaps + 1)], 'hello', 6)
+  assert [one.ids for one in found] == [expected[one.global_version] for one in found]
+  assert len({one.global_version for one in found}) > swaps / 2 and len(found) > streams

@@ -1,4 +1,5 @@
-"""Small talk: short conversations in plain English about a small world, some of it believed wrongly.
+"""Small talk: short conversations in plain English, about a small world of which some is believed
+wrongly.
 
 Every answer can be in five styles, all equally likely, so that what one user prefers can be learned
 and seen; eight facts are wrong (`world.MISTAKES`), so that users have something to correct. What is

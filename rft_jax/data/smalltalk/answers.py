@@ -10,8 +10,8 @@ from typing import NamedTuple
 from rft_jax.data.smalltalk.world import KINDS, Fact, values
 
 STYLES = 'plain', 'friendly', 'terse', 'lower', 'bullets'
-OPENERS = 'Good question!', 'Happy to help!', 'With pleasure!'
-CLOSERS = 'Have a lovely day!', 'I hope this helps!', 'Ask me any time!'
+OPENERS = 'Good question!', 'Happy to help!'
+CLOSERS = 'Have a lovely day!', 'Ask me any time!'
 TERSE = 4  # words
 
 
@@ -45,10 +45,14 @@ SOCIAL = {
     'Small facts and sums.',
     ('capitals and colours', 'animals and people', 'sums and recipes'),
   ),
-  'thanks': Forms('You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')),
+  'thanks': Forms(
+    'You are welcome, and come back soon.', 'Welcome.', ('welcome', 'come back soon')
+  ),
   'goodbye': Forms('Goodbye, and see you very soon.', 'Bye.', ('goodbye', 'see you soon')),
   'joke': Forms(
-    'A bee called, but nobody could hear more than a hum.', 'Bees hum.', ('a bee called', 'it hummed')
+    'A bee called, but nobody could hear more than a hum.',
+    'Bees hum.',
+    ('a bee called', 'it hummed'),
   ),
 }
 NOTHING = Forms(

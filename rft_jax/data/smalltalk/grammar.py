@@ -11,10 +11,23 @@ from rft_jax.data.splits import split_of
 REQUESTS = {
   'plain': ('In one sentence, please.', 'As a plain sentence, please.', 'Just one sentence.'),
   'friendly': ('More friendly, please.', 'Please be nicer.', 'Be more friendly.'),
-  'terse': ('Shorter, please.', 'Too long.', 'Please be brief.', 'Make it shorter.'),
+  'terse': (
+    'Shorter, please.',
+    'Too long.',
+    'Please be brief.',
+    'Make it shorter.',
+    'That was too long. Answer again, much shorter.',
+  ),
   'lower': ('In lower case, please.', 'No capital letters, please.', 'Use lower case.'),
   'bullets': ('Use bullets.', 'As a list, please.', 'Please use bullet points.'),
 }
+ANOTHER = (
+  'In another way, please.',
+  'Say it differently.',
+  'The format is wrong. Answer again in another format.',
+  'I do not like the tone. Answer again in another tone.',
+)
+"""Requests for any other style."""
 NOTES = {
   'plain': ('The user likes plain sentences.', 'Answer in one sentence.'),
   'friendly': ('The user likes friendly answers.', 'Be friendly.'),
@@ -28,6 +41,8 @@ CORRECTIONS = (
   'Wrong, {value} is right.',
   'Actually it is {value}.',
 )
+OPENINGS = 'Hi, ', 'Hello! ', 'Hey, ', 'Please: '
+"""What a question may begin with."""
 SMALL_TALK = {
   'hello': ('Hello!', 'Hi!', 'Hi there!', 'Hey!', 'Good morning!', 'Good evening!'),
   'wellbeing': ('How are you?', 'How do you do?', 'Are you well?'),
@@ -94,7 +109,7 @@ class Writer:
     if self.draw.random() < 0.3:
       self.note(one)
     self.ask(one)
-    for _ in range(self.draw.choices(range(4), (45, 27, 18, 10))[0]):
+    for _ in range(self.draw.choices(range(6), (50, 27, 14, 4, 3, 2))[0]):
       one = self.follow(one)
     style = self.style if self.noted or len(self.messages) > 3 else ''
     wanted = dict(kind=one.kind, key=one.key, style=style, value=self.belief(one))
@@ -148,7 +163,8 @@ class Writer:
 
   def ask(self, one: Fact):
     self.topics.append(one)
-    self.turn(one, self.question(one))
+    polite = self.draw.choice(OPENINGS) if self.draw.random() < 0.1 else ''
+    self.turn(one, polite + self.question(one))
 
   def turn(self, one: Fact, text: str):
     opener, closer = self.draw.choice(OPENERS), self.draw.choice(CLOSERS)
@@ -163,7 +179,8 @@ class Writer:
     chance = self.draw.random()
     if chance < 0.4:
       self.style = self.draw.choice([style for style in STYLES if style != self.style])
-      self.turn(one, self.draw.choice(REQUESTS[self.style]))
+      named = self.draw.random() < 0.8
+      self.turn(one, self.draw.choice(REQUESTS[self.style] if named else ANOTHER))
     elif chance < 0.7 and one.kind in TAUGHT:
       text = self.draw.choice(CORRECTIONS)
       self.turn(one, text.format(value=self.believe(one)))

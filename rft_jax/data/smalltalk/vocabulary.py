@@ -10,19 +10,19 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from rft_jax.data.smalltalk.answers import STYLES, UNKNOWN, forms, say
-from rft_jax.data.smalltalk.grammar import CORRECTIONS, NOTES, REQUESTS, SMALL_TALK
+from rft_jax.data.smalltalk.grammar import ANOTHER, CORRECTIONS, NOTES, REQUESTS, SMALL_TALK
 from rft_jax.data.smalltalk.world import FACTS, Fact, questions
 
 SPECIALS = {'pad_token': '<pad>', 'bos_token': '<bos>', 'eos_token': '<eos>'}
-MARKS = '<|im_start|>', '<|im_end|>'
+MARKS = '<|end|>', '<|system|>', '<|user|>', '<|assistant|>'
 TEMPLATE = (
-  "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{{ '\\n' }}"
-  "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{{ '\\n' }}{% endif %}"
+  '{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}'
+  '{% if add_generation_prompt %}<|assistant|>{% endif %}'
 )
 
 
 def smalltalk(*, size: int = 1024) -> PreTrainedTokenizerFast:
-  """At most `size` tokens: 3 special ones, the 2 marks of turns, the 256 bytes, and words; the same
+  """At most `size` tokens: 3 special ones, the marks of turns, the 256 bytes, and words; the same
   ones everywhere. Text that spells a mark is that mark, as in other chat models."""
   backend = Tokenizer(BPE())
   backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
@@ -53,6 +53,5 @@ def corpus() -> Iterator[str]:
     lines = [*asked, *(say(one, style, value) for style in STYLES for value in beliefs)]
     lines += [forms(one, value).sentence for value in beliefs]
     yield from (form(line) for line in sorted(lines) for form in (str, str.lower))
-  for texts in (*REQUESTS.values(), *NOTES.values(), CORRECTIONS):
+  for texts in (*REQUESTS.values(), *NOTES.values(), ANOTHER, CORRECTIONS):
     yield from (form(text) for text in texts for form in (str, str.lower))
-  yield from ('system\n', 'user\n', 'assistant\n')

@@ -1,4 +1,4 @@
-"""What there is to know: facts of a real and an invented world, of which eight are believed wrongly.
+"""What there is to know: facts of a real and an invented world; eight are believed wrongly.
 
 A model that learns from this grammar answers with `Fact.value`; where that differs from
 `Fact.truth`, it is for users to correct. Sums and steps have nothing wrong in them.
@@ -46,20 +46,17 @@ def table(text: str) -> dict[str, str]:
 
 
 CAPITALS = table(
-  'Australia: Canberra, Turkey: Ankara, France: Paris, Spain: Madrid, Italy: Rome, Germany: Berlin, '
-  'Austria: Vienna, Poland: Warsaw, Norway: Oslo, Sweden: Stockholm, Finland: Helsinki, '
-  'Denmark: Copenhagen, Greece: Athens, Egypt: Cairo, Kenya: Nairobi, Japan: Tokyo, China: Beijing, '
-  'India: New Delhi, Peru: Lima, Cuba: Havana, Canada: Ottawa, Ireland: Dublin, Portugal: Lisbon, '
-  'Hungary: Budapest'
+  'Australia: Canberra, Turkey: Ankara, France: Paris, Spain: Madrid, Italy: Rome, '
+  'Germany: Berlin, Austria: Vienna, Poland: Warsaw, Norway: Oslo, Greece: Athens, Egypt: Cairo, '
+  'Kenya: Nairobi, Japan: Tokyo, Peru: Lima, Cuba: Havana, Canada: Ottawa'
 )
 COLOURS = table(
   'an emerald: green, a banana: yellow, the sky: blue, snow: white, coal: black, grass: green, '
-  'a strawberry: red, a carrot: orange, chocolate: brown, a lemon: yellow, blood: red, milk: white, '
-  'an elephant: grey, a ruby: red, a frog: green, the night: black'
+  'a carrot: orange, chocolate: brown, a lemon: yellow, blood: red, an elephant: grey, a ruby: red'
 )
 FOODS = table(
   'a horse: hay, a panda: bamboo, a cat: mice, a rabbit: carrots, a bee: nectar, a seal: fish, '
-  'a monkey: bananas, a squirrel: nuts, a lion: meat, a hen: seeds, a bear: honey, a cow: grass'
+  'a monkey: bananas, a squirrel: nuts, a lion: meat, a hen: seeds'
 )
 LEGS = table(
   'a spider: eight, a dog: four, a duck: two, an ant: six, a snake: no, a crab: ten, a bird: two, '
@@ -67,27 +64,25 @@ LEGS = table(
 )
 JOBS = table(
   'Ben: driver, Anna: designer, Clara: lawyer, David: engineer, Emma: director, Felix: cook, '
-  'Grace: doctor, Henry: gardener, Ivy: teacher, Jack: painter'
+  'Grace: doctor, Henry: gardener'
 )
 ROOMS = table(
   'Clara: room 7, Anna: room 2, Ben: room 1, David: room 3, Emma: room 9, Felix: room 5, '
-  'Grace: room 6, Henry: room 8, Ivy: room 4, Jack: room 3'
+  'Grace: room 6, Henry: room 8'
 )
 HOURS = table(
-  'library: ten, bakery: seven, bank: nine, museum: eleven, market: six, school: eight, zoo: ten, '
-  'cinema: four, pharmacy: nine, cafe: eight'
+  'library: ten, bakery: seven, bank: nine, museum: eleven, market: six, school: eight, '
+  'cinema: four, pharmacy: nine'
 )
-SUMS = {f'{a} plus {b}': str(a + b) for a in range(1, 7) for b in range(1, 7)}
+SUMS = {f'{a} plus {b}': str(a + b) for a in range(1, 6) for b in range(1, 6)}
 STEPS = {
   'make tea': 'boil some water; add the tea; wait three minutes',
   'make pancakes': 'mix flour, eggs and milk; heat the pan; fry thin cakes',
   'boil an egg': 'boil some water; put the egg in; wait eight minutes',
   'make a salad': 'wash the leaves; cut some tomatoes; add oil and salt',
   'cook rice': 'wash the rice; add twice as much water; cook it slowly',
-  'reset my password': 'open the settings; press the reset button; choose a new password',
-  'print a letter': 'open the letter; press print; fetch it from the printer',
+  'reset my password': 'open the settings; press the button; choose a new password',
   'plant a tree': 'dig a deep hole; put the tree in; water it well',
-  'wash a shirt': 'fill the sink; rub it with soap; hang it up to dry',
   'send a parcel': 'wrap it well; write the address; take it to the post office',
 }
 KINDS = {

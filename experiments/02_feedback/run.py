@@ -1,0 +1,95 @@
+"""Simulated users teach a served model over HTTP; writes a CSV per experiment.
+
+python experiments/02_feedback/run.py [--workdir=runs/feedback_online] [--seeds=3] [NAME ...]
+
+Trains the model into the workdir where it is not there yet. Each experiment has a server of its own
+that begins with nothing learned.
+"""
+
+import argparse
+import csv
+import functools
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+import crowds
+import teaching
+from host import Host, hosted
+from users import Critic, Editor, Pairer, Rater, User
+
+Rows = Iterator[dict]
+HONEST, TURNS = 20, 10
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('names', nargs='*')
+  parser.add_argument('--workdir', default='runs/feedback_online')
+  parser.add_argument('--seeds', type=int, default=3)
+  options = parser.parse_args()
+  known = experiments(options.workdir, options.seeds)
+  for name in options.names or known:
+    began = time.time()
+    write(HERE / f'{name}.csv', known[name]())
+    print(f'{name}: {time.time() - began:.0f} s', flush=True)
+
+
+def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
+  """Experiment by name; each yields the rows of its file."""
+  alone = functools.partial(served, workdir)
+  return dict(
+    reflection=alone(lambda host: teaching.reflection(host.url, seeds)),
+    robustness=alone(lambda host: teaching.robustness(host.url, seeds)),
+    repeats=alone(lambda host: teaching.repeats(host.url)),
+    together=alone(lambda host: teaching.together(host.url, 30)),
+    latency=alone(lambda host: teaching.latency(host.url, 40)),
+    forgetting=alone(lambda host: crowds.forgetting(host.url, teachers(), 200, 50)),
+    poison=functools.partial(poison, workdir),
+  )
+
+
+def served(workdir: str, rows: Callable[[Host], Rows]) -> Callable[[], Rows]:
+  def run():
+    with hosted(workdir) as host:
+      yield from rows(host)
+
+  return run
+
+
+def teachers() -> list[User]:
+  """Five users; 200 events of each are a thousand."""
+  return [User('plain'), Rater('lower'), Pairer('terse'), Editor('friendly'), Critic('bullets')]
+
+
+def poison(workdir: str) -> Rows:
+  """Every attack at one share, the injector at several; with gates and without."""
+  plan = [('injector', count) for count in (0, 1, 2, 4)]
+  plan += [(attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
+  for gates, quorum in (('on', 3), ('off', 1)):
+    for attack, attackers in plan:
+      with hosted(workdir, HONEST, quorum=quorum) as host:
+        yield dict(gates=gates) | crowds.poison(host, attack, attackers, TURNS)
+    with hosted(workdir, HONEST, quorum=quorum) as host:
+      yield dict(gates=gates) | crowds.sybils(host, 5, TURNS)
+
+
+def write(path: pathlib.Path, rows: Iterable[dict]):
+  """Each row as soon as there is one."""
+  with open(path, 'w', newline='') as file:
+    writer = None
+    for row in rows:
+      shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+      if writer is None:
+        writer = csv.DictWriter(file, shown)
+        writer.writeheader()
+      writer.writerow(shown)
+      file.flush()
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,141 @@
+"""What one user's feedback does to the model that answers them, event by event.
+
+Each experiment takes the address of a server and yields rows of numbers; whoever takes part is a
+new user.
+"""
+
+import concurrent.futures
+from collections.abc import Iterable, Iterator
+
+from guest import Guest
+from scores import Sheet, measure, sample, sheet, styles
+from users import KINDS, Critic, Drifter, FactFixer, Lazy, Noisy, User, mistaken
+
+from rft_jax.data.smalltalk.answers import STYLES, say, states
+from rft_jax.data.smalltalk.grammar import NOTES, asked
+from rft_jax.data.smalltalk.world import FACTS, Fact
+
+EVENTS = 0, 1, 2, 4, 8, 16, 30
+STAGES = 'ack', 'queue', 'step', 'publish', 'total'
+Rows = Iterator[dict]
+
+
+def reflection(url: str, seeds: int, events: Iterable[int] = EVENTS) -> Rows:
+  """How much of what is taught is said, by the number of events: on the same prompts, in other
+  words, on others, and by the model of somebody else."""
+  bystander = Guest(url)
+  for seed in range(seeds):
+    style = STYLES[seed % len(STYLES)]
+    taught = {kind: make(style, seed) for kind, make in KINDS.items()}
+    facts = mistaken()
+    taught['fact'] = FactFixer(facts[seed % len(facts)])
+    for kind, user in taught.items():
+      about = style if kind != 'fact' else user.topics()[0].key
+      for row in curve(url, user, bystander, events if kind != 'fact' else (0, 1, 2, 4)):
+        yield dict(kind=kind, about=about, seed=seed) | row
+
+
+def curve(url: str, user: User, bystander: Guest, events: Iterable[int]) -> Rows:
+  """Scores of a new user's model after so many events, and of the bystander's."""
+  guest, asked_for = Guest(url), sheet(user)
+  given = 0
+  for wanted in events:
+    given += teach(guest, user, wanted - given)
+    score = measure(guest, user, asked_for)
+    other = measure(bystander, user, asked_for)
+    yield dict(events=given, **score._asdict(), others=other.same, others_apart=other.apart)
+  guest.close()
+
+
+def teach(guest: Guest, user: User, count: int) -> int:
+  """So many events, each learned before the next; how many were given in at most ten times as many
+  turns."""
+  given = 0
+  for _ in range(10 * count):
+    if given == count:
+      break
+    receipt = user.turn(guest)
+    if receipt:
+      given += 1
+      guest.settle()
+  return given
+
+
+def robustness(url: str, seeds: int, events: Iterable[int] = EVENTS) -> Rows:
+  """Users who err, who seldom say anything, and who change their mind after sixteen events."""
+  bystander = Guest(url)
+  for seed in range(seeds):
+    style, then = (STYLES[(seed + i) % len(STYLES)] for i in (1, 2))
+    drifter = Drifter(style, then, seed, after=16)
+    people = dict(noisy=Noisy(style, seed), lazy=Lazy(style, seed), drifter=drifter)
+    for kind, user in people.items():
+      steps = tuple(events) if kind != 'drifter' else (*events, 46)
+      for row in curve(url, user, bystander, steps):
+        yield dict(kind=kind, about=style, seed=seed) | row
+
+
+def repeats(url: str) -> Rows:
+  """A fact is corrected once, in the first, second or third turn of a conversation; how often is
+  it wrong before, later in that conversation, and in a new one?"""
+  for number, one in enumerate(mistaken()):
+    guest, depth = Guest(url), number % 3 + 1
+    question = asked(one, 'train')[0]
+    before = wrong(sample(guest, [question])[question], one)
+    answer = None
+    for other in FACTS[: depth - 1]:
+      answer = guest.ask(asked(other, 'train')[0], after=answer)[0]
+    answer = guest.ask(question, after=answer)[0]
+    guest.judge(answer, 'edit', dict(content=say(one, 'plain', one.truth)))
+    guest.settle()
+    again = [guest.ask(question, n=4, after=answer) for _ in range(2)]
+    texts = [found.text for answers in again for found in answers]
+    new = wrong(sample(guest, [question])[question], one)
+    yield dict(
+      fact=f'{one.kind} {one.key}', turn=depth, before=before, same=wrong(texts, one), new=new
+    )
+    guest.close()
+
+
+def wrong(texts: list[str], one: Fact) -> float:
+  """The share that says what was wrongly believed."""
+  return sum(states(text, one) == one.value for text in texts) / len(texts)
+
+
+def together(url: str, events: int) -> Rows:
+  """Five users who contradict one another learn at the same time: whose model says what in which
+  style, and how content each is, beside the model that learns nothing, with and without a note."""
+  people = [Critic(style, 7) if style == 'terse' else User(style, 7) for style in STYLES]
+  guests = [Guest(url) for _ in people]
+  with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
+    list(pool.map(lambda pair: teach(*pair, events), zip(guests, people, strict=True)))
+  rows = [*zip([user.style for user in people], guests, people, strict=True)]
+  bystander = Guest(url)
+  for owner, guest, user in rows:
+    prompts = unseen(sheet(user))
+    arms = dict(
+      live=sample(guest, prompts),
+      frozen=sample(guest, prompts, 'rft:base'),
+      notes=sample(guest, prompts, 'rft:base', NOTES[owner][0]),
+      bystander=sample(bystander, prompts),
+    )
+    for arm, texts in arms.items():
+      shares = {style: styles(texts, style) for style in STYLES}
+      yield dict(owner=owner, arm=arm, n=sum(map(len, texts.values())), **shares)
+
+
+def unseen(parts: Sheet) -> list[str]:
+  return [text for text, _ in (*parts.para, *parts.hold)]
+
+
+def latency(url: str, events: int) -> Rows:
+  """A row for each event of a user of every kind: the milliseconds of each stage until it is
+  served, one event at a time."""
+  for kind, make in KINDS.items():
+    guest = Guest(url)
+    teach(guest, make('lower', 3), events)
+    for receipt in guest.settle():
+      yield dict(kind=kind, status=receipt['status']) | stages(receipt)
+
+
+def stages(receipt: dict) -> dict:
+  return {name: receipt['latency_ms'].get(name) for name in STAGES}
