@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import engines
@@ -103,7 +104,12 @@ def test_an_edit_is_learned_served_taken_along_and_taken_back(tmp_path):
     assert after.ids == engines.greedy(engines.merged(adapter), 'hello', 12)
     exported = asyncio.run(learner.export(user))
     assert exported and np.abs(adapter['layers']['qkv']['self_attn.q_proj']['b']).max() > 0
-    asyncio.run(learner.rollback(scope, 0, 'no', 'admin'))
+    with ThreadPoolExecutor(8) as crowd:
+      asked = [crowd.submit(answer) for _ in range(24)]
+      asyncio.run(learner.rollback(scope, 0, 'no', 'admin'))
+      by_version = {0: before.ids, 1: after.ids}
+      for each in asked:
+        assert each.result().ids == by_version[each.result().personal_version]
     assert answer().personal_version == 0 and answer().ids == before.ids
     asyncio.run(learner.forget(user))
     assert not school.shelf.home(scope).exists()
