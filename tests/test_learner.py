@@ -303,6 +303,15 @@ def test_who_is_erased_leaves_no_files(school, user):
   assert served(school, scope) == 0
 
 
+def test_a_version_that_was_half_removed_is_gone_after_the_start(school, user):
+  give(school, user)
+  school.training.turn(of_user(user))
+  path = school.shelf.path(of_user(user), 1)
+  path.rename(path.with_name('v0.tmp'))
+  school.learner.recover()
+  assert not list(school.shelf.folder.rglob('*.tmp'))
+
+
 def test_what_a_crash_left_of_an_erased_user_is_removed_at_the_start(school, user):
   give(school, user)
   school.training.turn(of_user(user))
@@ -367,7 +376,10 @@ def test_old_versions_leave_the_disk_and_the_way_back_stays(tmp_path):
     school.training.turn(scope)
   assert school.shelf.numbers(scope) == [4, 5, 6]
   school.store.versions.rollback(scope, 4, 'x', 'me', freeze=False).result(LATER)
-  for _ in range(3):
+  give(school, user)
+  school.training.turn(scope)
+  assert school.shelf.numbers(scope) == [4, 5, 6, 7], 'the parent is needed'
+  for _ in range(2):
     give(school, user)
     school.training.turn(scope)
   assert school.store.versions.lineage(scope) == [1, 2, 3, 4, 7, 8, 9]

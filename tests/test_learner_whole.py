@@ -6,10 +6,10 @@ import functools
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import engines
-import jax
 import numpy as np
 import pytest
 import scholar
@@ -44,8 +44,6 @@ def opened(root: Path) -> School:
 
 def become(root: Path, events: int, point: str):
   os.environ['RFT_FAULT'] = point
-  jax.config.update('jax_compilation_cache_dir', str(root.parent / 'compiled'))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   scholar.go_on(opened(root), events)
 
 
@@ -59,7 +57,9 @@ def finish(context, root: Path, point: str = '', events: int = 4) -> int | None:
 
 def test_death_leads_to_the_same_weights(tmp_path):
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['scholar', 'engines'])
+  context.set_forkserver_preload(
+    ['conftest', 'scholar', 'engines']
+  )  # Compiled alike: the same bits.
   assert finish(context, tmp_path / 'whole') == 0
   points = ('step', 'rename', 'apply:before', 'swap')
   for point in points:
@@ -104,7 +104,12 @@ def test_an_edit_is_learned_served_taken_along_and_taken_back(tmp_path):
     assert after.ids == engines.greedy(engines.merged(adapter), 'hello', 12)
     exported = asyncio.run(learner.export(user))
     assert exported and np.abs(adapter['layers']['qkv']['self_attn.q_proj']['b']).max() > 0
-    asyncio.run(learner.rollback(scope, 0, 'no', 'admin'))
+    with ThreadPoolExecutor(8) as crowd:
+      asked = [crowd.submit(answer) for _ in range(24)]
+      asyncio.run(learner.rollback(scope, 0, 'no', 'admin'))
+      by_version = {0: before.ids, 1: after.ids}
+      for each in asked:
+        assert each.result().ids == by_version[each.result().personal_version]
     assert answer().personal_version == 0 and answer().ids == before.ids
     asyncio.run(learner.forget(user))
     assert not school.shelf.home(scope).exists()

@@ -1,5 +1,6 @@
 """What the store keeps: each feedback once, for good, with the last word counting."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rft_jax.feedback.ingest import Conflict, Refused
 from rft_jax.feedback.records import ApiKey, Message, of_user
 from rft_jax.feedback.schema import Invalid
 from rft_jax.feedback.store import Store
+from rft_jax.feedback.tables import MIGRATIONS
 from rft_jax.registry import UserError
 
 
@@ -92,6 +94,20 @@ def test_a_second_writer_is_refused(tmp_path, store):
   code = f'from rft_jax.feedback.store import Store; Store({str(tmp_path / "store.db")!r})'
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
   assert done.returncode and 'stop that one first' in done.stderr
+
+
+def test_a_store_of_an_earlier_version_becomes_one_of_this(tmp_path):
+  path = tmp_path / 'old.db'
+  with contextlib.closing(sqlite3.connect(path)) as old:
+    old.executescript(f'{MIGRATIONS[0]} PRAGMA user_version = 1;')
+    old.execute("INSERT INTO scope_state VALUES ('global', 0, 0, 0, 0)")
+    claimed = ('b', 'global', 0, 1, 'claimed', 7, '', 1, None, '')
+    old.execute(f'INSERT INTO train_batch VALUES ({", ".join("?" * 10)})', claimed)
+    old.commit()
+  store = Store(path)
+  (batch,) = store.ledger.recover()
+  assert (batch.rng_seed, batch.base_version) == (7, 0)
+  store.close()
 
 
 def test_a_store_of_the_future_or_a_broken_one_is_refused(tmp_path, store):

@@ -66,8 +66,9 @@ class SlotEngine:
     return sum(not ticket.cancelled for ticket in list(self.batch.tickets.values()))
 
   def rows(self) -> dict[str, int]:
-    """How many adapters answers hold, are kept on the device for later, or have room."""
-    return self.batch.bank.counts()
+    """How many adapters are kept on the device, and for how many more there is room."""
+    kept = len(self.batch.bank.kept)
+    return {'kept': kept, 'free': self.batch.bank.room - kept}
 
   def versions(self, user_id: str | None) -> tuple[int, int]:
     return self.routes.versions(user_id)

@@ -46,8 +46,9 @@ def mend(store: Store, shelf: Shelf) -> dict[str, int]:
   """Falls back to sound versions wherever a live one is damaged; {scope: version} of those.
 
   Files of the global version are read, of the others only looked for: `Loader` reads them when they
-  are needed. What a crash left of erased users is removed.
+  are needed. What a crash left half done, or of erased users, is removed.
   """
+  shelf.tidy()
   for user in store.users.all():
     if user.deleted_us is not None:
       shelf.forget(of_user(user.id))

@@ -147,6 +147,11 @@ class Shelf:
       path.rename(doomed)
       remove(doomed)
 
+  def tidy(self):
+    """Removes what a crash left half written or half removed. Nothing may be written meanwhile."""
+    for stale in self.folder.glob('*/*.tmp'):
+      remove(stale)
+
   def forget(self, scope: str):
     """Removes everything of a scope, durably."""
     if self.home(scope).exists():
