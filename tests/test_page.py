@@ -94,7 +94,7 @@ def test_compared_models_change_sides_and_are_hidden_until_the_choice(visit, sid
   me['prompt'].press('Enter')
   expect(me[f'side-{side}']).to_contain_text('In Switzerland.')
   expect(me['choose-a']).to_be_enabled()
-  expect(me['version-personal']).to_have_text('v1')
+  assert me['version-personal'].inner_text() == 'v1'  # The other answer came without adapters.
   assert me['reveal'].count() == 0 and 'rft:base' not in me['compare'].inner_text()
   me[f'choose-{side}'].click()
   expect(me[f'side-{side}'].get_by_test_id('reveal')).to_contain_text('With what it has learned')
