@@ -24,7 +24,7 @@ def get_config(variant: str = ''):
     steps=480,
     prompts=8,
     group=1,
-    max_prompt=208,
+    max_prompt=224,
     max_new=48,
     packing=True,
     optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', weight_decay=0.01),

@@ -1,13 +1,19 @@
-"""Takes the pictures in docs/page/, of the page served by the tests' server: python docs/page.py
+"""Takes pictures of the page: python docs/page.py [--url http://127.0.0.1:8000] [--out docs/page]
 
-Needs `pip install playwright` and Debian's chromium. What the pictures show is the page; the
-answers, times and curves in them are the test server's inventions.
+With `--url`, of a server that is running (`--key` where it wants one): what the pictures show is
+what that server said. Without, of the tests' server, whose model is a table that obeys: the page
+is real, the answers are not. Needs `pip install playwright pillow` and Debian's chromium.
 """
 
+import argparse
+import contextlib
 import io
+import json
 import pathlib
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
@@ -15,8 +21,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / 'tests'))
 
-import fake_chat
-from fake_world import BASE
+from obedient import BASE, SUGGESTIONS
+from served import Taught
 
 DESK = {'viewport': {'width': 1200, 'height': 760}}
 PHONE = {'viewport': {'width': 360, 'height': 740}, 'is_mobile': True, 'has_touch': True}
@@ -40,15 +46,20 @@ def water(coffee: float, ratio: float = 16.5) -> float:
 }
 
 
-class Visit:
-  """A new visitor, whose votes take `learn_s` to be learned."""
+expect.set_options(timeout=60_000)  # A model on a CPU takes its time.
 
-  def __init__(self, browser, url: str, learn_s: float = 1.2, **options):
+
+class Visit:
+  """A new visitor."""
+
+  def __init__(self, browser, to: argparse.Namespace, **options):
     context = browser.new_context(device_scale_factor=1.5, reduced_motion='reduce', **options)
+    if to.key:
+      context.add_init_script(f"sessionStorage.setItem('rft.key', {json.dumps(to.key)})")
+    self.out = pathlib.Path(to.out)
     self.page: Page = context.new_page()
-    self.page.goto(url)
+    self.page.goto(to.url)
     expect(self.page.locator('body[data-ready]')).to_be_attached()
-    context.request.post(f'{url}/fake', data={'learn_s': learn_s})
 
   def __getitem__(self, testid: str):
     return self.page.get_by_test_id(testid)
@@ -61,20 +72,26 @@ class Visit:
     expect(self['answer'].last).to_have_attribute('data-state', 'done')
     return self['answer'].last
 
+  def read(self) -> None:
+    """A vote on what nobody can have read yet is set aside."""
+    self.page.wait_for_timeout(400)
+
   def learned(self) -> None:
     expect(self['receipt'].last).to_have_attribute('data-status', 'served')
-    self.page.wait_for_timeout(100)
+    self.page.wait_for_timeout(1000)  # The badge has heard of it.
 
   def picture(self, name: str) -> None:
     self.page.mouse.move(0, 0)  # Nothing is shown as hovered.
     image = Image.open(io.BytesIO(self.page.screenshot()))
     small = image.convert('RGB').quantize(256, kmeans=2, dither=Image.Dither.NONE)
-    small.save(HERE / 'page' / f'{name}.png', optimize=True)
+    small.save(self.out / f'{name}.png', optimize=True)
 
 
 def welcome_and_lesson(me: Visit, prefix: str = '') -> None:
   me.picture(f'{prefix}welcome')
   me['suggestion'].nth(1).click()
+  expect(me['edit-save']).to_be_visible()
+  me.read()
   me['edit-save'].click()
   expect(me['verdict']).to_be_visible()
   me.picture(f'{prefix}teach')
@@ -83,12 +100,14 @@ def welcome_and_lesson(me: Visit, prefix: str = '') -> None:
 def conversation(me: Visit) -> None:
   """A question, votes of three kinds, a follow-up whose vote is being learned."""
   answer = me.ask('How do I make good coffee?')
+  me.read()
   answer.get_by_test_id('star-4').click()
   me.learned()
   answer.get_by_test_id('thumb-up').click()
   me.learned()
   answer = me.ask('Write that as code')
   answer.get_by_test_id('critique').click()
+  me.read()
   answer.get_by_test_id('chip-wrong_format').click()
   answer.get_by_test_id('critique-send').click()
   me.learned()
@@ -103,6 +122,7 @@ def drawer(me: Visit) -> None:
 
 def compare(me: Visit) -> None:
   answer = me.ask('How do I make good coffee?')
+  me.read()
   answer.get_by_test_id('edit').click()
   answer.get_by_test_id('edit-text').fill(SHORT)
   answer.get_by_test_id('edit-save').click()
@@ -113,6 +133,7 @@ def compare(me: Visit) -> None:
   me['prompt'].fill('How do I make good coffee?')
   me['prompt'].press('Enter')
   expect(me['choose-a']).to_be_enabled()
+  me.read()
   me.picture('compare')
   me['choose-a'].click()
   me.learned()
@@ -129,34 +150,57 @@ def admin(me: Visit) -> None:
   me['tab-admin'].click()
   expect(me['version-row'].first).to_be_visible()
   me.picture('admin')
-  me['rollback'].first.scroll_into_view_if_needed()
-  me['rollback'].first.click()
-  me['dialog-field'].fill('worse answers since noon')
-  me.picture('rollback')
+  if me['rollback'].count():
+    me['rollback'].first.scroll_into_view_if_needed()
+    me['rollback'].first.click()
+    me['dialog-field'].fill('worse answers since noon')
+    me.picture('rollback')
+
+
+@contextlib.contextmanager
+def stand_in() -> Iterator[str]:
+  """The tests' server, where staff has taught everyone some things already; its address."""
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    Taught(pathlib.Path(folder), suggestions=SUGGESTIONS) as served,
+  ):
+    for question in ('What is an API?', 'Who are you?', 'How late is it?'):
+      served.teach_everyone(question, 'Somebody knows.')
+    served.learner.step_s = 1.2
+    yield served.url
+
+
+def take_all(browser, to: argparse.Namespace) -> None:
+  welcome_and_lesson(Visit(browser, to, **DESK))
+  me = Visit(browser, to, **DESK)
+  conversation(me)
+  me.picture('chat')
+  drawer(me)
+  compare(Visit(browser, to, **DESK))
+  other_scripts(Visit(browser, to, **DESK))
+  me = Visit(browser, to, color_scheme='dark', **DESK)
+  conversation(me)
+  me.picture('dark')
+  me = Visit(browser, to, **PHONE)
+  welcome_and_lesson(me, 'phone_')
+  me['lesson-continue'].click()
+  expect(me['answer']).to_have_count(1)
+  conversation(me)
+  me.picture('phone')
+  admin(Visit(browser, to, **DESK))
 
 
 def main() -> None:
-  (HERE / 'page').mkdir(exist_ok=True)
-  url = fake_chat.Server().url
-  with sync_playwright() as driver:
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--url', default='')
+  parser.add_argument('--key', default='')
+  parser.add_argument('--out', default=str(HERE / 'page'))
+  to = parser.parse_args()
+  pathlib.Path(to.out).mkdir(parents=True, exist_ok=True)
+  address = contextlib.nullcontext(to.url) if to.url else stand_in()
+  with address as to.url, sync_playwright() as driver:
     browser = driver.chromium.launch(executable_path=shutil.which('chromium'))
-    welcome_and_lesson(Visit(browser, url, **DESK))
-    me = Visit(browser, url, **DESK)
-    conversation(me)
-    me.picture('chat')
-    drawer(me)
-    admin(me)
-    compare(Visit(browser, url, **DESK))
-    other_scripts(Visit(browser, url, **DESK))
-    me = Visit(browser, url, color_scheme='dark', **DESK)
-    conversation(me)
-    me.picture('dark')
-    me = Visit(browser, url, **PHONE)
-    welcome_and_lesson(me, 'phone_')
-    me['lesson-continue'].click()
-    expect(me['answer']).to_have_count(1)
-    conversation(me)
-    me.picture('phone')
+    take_all(browser, to)
     browser.close()
 
 

@@ -20,6 +20,7 @@ RESUMABLE = (
   'checkpoint.keep',
   'export',
   'serve',
+  'key',
 )
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is
 evaluated)."""
@@ -91,6 +92,12 @@ def base() -> ConfigDict:
         quorum=3,  # users who must agree before everyone's model learns; 1 = a single tenant
         holdout=0.0,  # share of users who are answered without adapters, to compare with
         material='auto',  # what is suggested and watched: smalltalk | general
+      ),
+      key=dict(  # mode=keys: API keys of the server of this workdir; without a name, a list
+        name='',  # of the user whose key it is, who is made where there is none
+        scopes='chat,feedback',  # of chat, feedback, admin
+        staff=False,  # whether what the user says may teach everyone at once
+        revoke='',  # the id of a key that ends
       ),
     )
   )

@@ -1,7 +1,8 @@
 """An engine and a learner for tests of the server: it answers with what it was told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from rft_jax.feedback.records import Receipt, of_user
 from rft_jax.feedback.store import Store
@@ -12,17 +13,22 @@ class EchoAnswer:
   """Says `You said: ...` word by word, and waits at each while the engine is paused."""
 
   def __init__(self, engine: 'EchoEngine', request: Request):
-    said = request.prompt if request.prompt is not None else request.messages[-1].content
-    self.engine, self.request, self.words = engine, request, f'You said: {said}'.split(' ')
+    self.engine, self.request = engine, request
     self.prompt_ids = tuple(range(len(request.messages) or 1))
     self.global_version = engine.live if request.version is None else request.version
     self.personal_version = engine.personal.get(request.user_id or '', 0)
+    self.words = engine.reply(self).split(' ')
     self.ended = False
+
+  @property
+  def asked(self) -> str:
+    request = self.request
+    return request.messages[-1].content if request.prompt is None else request.prompt
 
   async def __aiter__(self) -> AsyncIterator[Piece]:
     for number, word in enumerate(self.words[: self.request.max_tokens]):
       await self.engine.going.wait()
-      await asyncio.sleep(0)
+      await asyncio.sleep(self.engine.word_s)
       if number == self.engine.fail_at:
         raise EngineError('the engine broke', 500)
       text = word if number == 0 else f' {word}'
@@ -39,6 +45,7 @@ class EchoAnswer:
 
 class EchoEngine:
   ready = True
+  word_s = 0.0  # per word
 
   def __init__(self, slots: int = 8):
     self.slots, self.slots_busy, self.live, self.fail_at = slots, 0, 0, -1
@@ -57,6 +64,9 @@ class EchoEngine:
     self.slots_busy += 1
     self.requests.append(request)
     return EchoAnswer(self, request)
+
+  def reply(self, answer: EchoAnswer) -> str:
+    return f'You said: {answer.asked}'
 
   def pause(self):
     """From any thread: answers come to a halt before their next word."""
@@ -85,9 +95,12 @@ class EchoLearner:
   def notify(self, receipt: Receipt) -> None:
     self.noted.append(receipt)
     if self.learning:
-      task = asyncio.ensure_future(self.learn(receipt.scope))
-      self.tasks.add(task)
-      task.add_done_callback(self.tasks.discard)
+      self.begin(self.learn(receipt.scope))
+
+  def begin(self, work: Coroutine[Any, Any, None]):
+    task = asyncio.ensure_future(work)
+    self.tasks.add(task)
+    task.add_done_callback(self.tasks.discard)
 
   async def learn(self, scope: str):
     batch = await asyncio.wrap_future(self.store.ledger.claim(scope))

@@ -116,6 +116,9 @@ class Desk:
   def offer(self, versions: Iterable[int]) -> Future[None]:
     return self.thread.submit(lambda: self.offered.clear() or self.offered.update(versions))
 
+  def rows(self) -> dict[str, int]:
+    return {'kept': len(self.adapters)}
+
   def drop(self, scope: str) -> Future[None]:
     return self.thread.submit(lambda: self.adapters.pop(scope, None) and None)
 
@@ -123,9 +126,13 @@ class Desk:
 class School:
   """Everything that learns, on one folder."""
 
-  def __init__(self, root: Path, options: LearnerOptions = EAGER, canary=None, rules=None):
-    self.store = Store(root / 'store.db', rules or Rules(young_us=0))
-    self.student = Scholar()
+  def __init__(
+    self, root: Path, options: LearnerOptions = EAGER, canary=None, student=None, teach=None
+  ):
+    """teach(store) -> lessons of a batch."""
+    self.store = Store(root / 'store.db', Rules(young_us=0))
+    self.student: Any = student or Scholar()
+    self.lessons = teach(self.store) if teach else told
     self.shelf = Shelf(root / 'adapters', self.student.fresh(0))
     self.loader = Loader(self.store, self.shelf)
     self.engine = Desk(self.loader)
@@ -133,7 +140,7 @@ class School:
       self.store,
       self.engine,
       self.student,
-      told,
+      self.lessons,
       self.loader,
       options,
       canary=canary,
@@ -167,8 +174,11 @@ def steady_canary() -> Canary:
 
 
 def run(root: Path, events: int):
+  go_on(School(root, canary=steady_canary()), events)
+
+
+def go_on(school: School, events: int):
   """What is done next depends only on what is durable."""
-  school = School(root, canary=steady_canary())
   store, training = school.store, school.training
   school.learner.recover()
   training.tend()

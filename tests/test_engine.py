@@ -26,7 +26,7 @@ from rft_jax.feedback.records import GLOBAL
 from rft_jax.infra import hub
 from rft_jax.models import transformer
 from rft_jax.models.config import Lora
-from rft_jax.serve import bank, slots
+from rft_jax.serve import slots
 from rft_jax.serve.codec import Codec
 from rft_jax.serve.routes import Routes
 from tests.checkpoints import CHECKPOINTS, write_checkpoint
@@ -80,7 +80,7 @@ def test_greedy_answers_are_the_argmax_of_the_whole_pass(name, tmp_path):
 def test_a_deep_model_answers_like_a_shallow_one(running, monkeypatch):
   asked = [r for r in mixed(9) if r.version is None]
   expected = running.generate(asked)
-  for module in (transformer, bank, slots):
+  for module in (transformer, slots):
     monkeypatch.setattr(module, 'UNROLL', 1)
   with engine(slots=8) as deep:
     assert len(deep.batch.device.memory) == 1

@@ -227,6 +227,18 @@ def test_rollback_while_it_learns_is_served_at_once(school, user):
   assert served(school, scope) == 1 and school.shelf.numbers(scope) == list(range(1, live + 1))
 
 
+def test_a_rollback_between_ledger_and_engine_wins(school, user, monkeypatch):
+  scope = of_user(user)
+  give(school, user)
+
+  def undone(batch, version):
+    asyncio.run(school.learner.rollback(scope, 0, 'at once', 'admin'))
+
+  monkeypatch.setattr(school.training, 'record', undone)
+  school.training.turn(scope)
+  assert served(school, scope) == school.store.versions.state(scope).live_version == 0
+
+
 def test_a_rollback_can_go_further_back_than_the_files(school, user):
   scope = of_user(user)
   for _ in range(4):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import visitor
+from served import until
 from visitor import expect, learned
 
 pytestmark = visitor.needed
@@ -13,7 +14,7 @@ SIDES = {'a': 0.1, 'b': 0.9}  # What chance says when the learned model becomes 
 
 def test_a_vote_is_learned_and_a_new_conversation_shows_it(visit):
   me = visit()
-  me.script(learn_s=0.3)
+  me.server.learner.step_s = 0.3
   answer = me.ask('Tell me something')
   assert me['version-personal'].inner_text() == 'v0'
   answer.get_by_test_id('thumb-up').click()
@@ -28,15 +29,20 @@ def test_a_vote_is_learned_and_a_new_conversation_shows_it(visit):
 
 def test_text_appears_while_the_model_still_writes_and_stop_stops_it(visit):
   me = visit()
-  me.script(piece_s=0.05)
-  me['prompt'].fill('x' * 3000)
+  me.server.engine.word_s = 0.02
+  me['prompt'].fill('word ' * 600)
   me['prompt'].press('Enter')
-  expect(me['answer']).to_contain_text('xxxxx')
+  expect(me['answer']).to_contain_text('word word')
   expect(me['answer']).to_have_attribute('data-state', 'streaming')
   me['stop'].click()
   expect(me['answer']).to_have_attribute('data-state', 'stopped')
   assert len(me['answer'].get_by_test_id('answer-text').inner_text()) < 2000
   expect(me['send']).to_be_visible()
+  until(lambda: me.server.engine.slots_busy == 0)
+  me.page.reload()
+  expect(me['answer']).to_have_attribute('data-state', 'stopped')
+  expect(me['answer']).to_contain_text('Stopped')
+  assert me['thumb-up'].count() == 0, 'half an answer teaches nothing'
 
 
 def test_the_welcome_teaches_and_shows_before_and_after(visit):
@@ -55,7 +61,7 @@ def test_the_welcome_teaches_and_shows_before_and_after(visit):
 def test_the_welcome_says_so_when_nothing_changed(visit):
   me = visit()
   me['suggestion'].first.click()
-  me['edit-text'].fill('Put it into boiling water for **eight minutes**, then into cold water.')
+  me['edit-text'].fill('Put it into boiling water for  **eight minutes**, then into cold water.')
   me['edit-save'].click()
   expect(me['verdict']).to_contain_text('No visible change yet')
 
@@ -66,7 +72,7 @@ def test_a_correction_is_shown_sent_and_learned(visit):
   me.correct(answer, 'In **Switzerland**.')
   expect(answer.get_by_test_id('answer-text')).to_have_text('In Switzerland.')
   learned(answer)
-  assert me.server_saw()['posts'][0]['value'] == {'content': 'In **Switzerland**.'}
+  assert me.given()[0].value == {'content': 'In **Switzerland**.'}
   answer.get_by_test_id('show-original').click()
   expect(answer.get_by_test_id('answer-text')).to_have_text('You said: Where is Bern?')
   answer.get_by_test_id('regenerate').click()
@@ -76,7 +82,7 @@ def test_a_correction_is_shown_sent_and_learned(visit):
   expect(me['edited']).to_be_visible()
 
 
-@pytest.mark.parametrize('side', ['a', 'b'])
+@pytest.mark.parametrize('side', ['a', pytest.param('b', marks=pytest.mark.slow)])
 def test_compared_models_change_sides_and_are_hidden_until_the_choice(visit, side):
   me = visit()
   me.correct(me.ask('Where is Bern?'), 'In Switzerland.')
@@ -88,14 +94,21 @@ def test_compared_models_change_sides_and_are_hidden_until_the_choice(visit, sid
   me['prompt'].press('Enter')
   expect(me[f'side-{side}']).to_contain_text('In Switzerland.')
   expect(me['choose-a']).to_be_enabled()
+  expect(me['version-personal']).to_have_text('v1')
   assert me['reveal'].count() == 0 and 'rft:base' not in me['compare'].inner_text()
   me[f'choose-{side}'].click()
   expect(me[f'side-{side}'].get_by_test_id('reveal')).to_contain_text('With what it has learned')
   learned(me['compare'])
-  value = me.server_saw()['posts'][-1]['value']
-  assert value['outcome'] == side and value['a'] != value['b']
+  value = me.given()[-1].value
+  pair = {s: me.server.store.chats.generation(value[s]) for s in 'ab'}
+  assert value['outcome'] == side and pair[side].adapter_user == me.user_id
+  assert [pair[s].pair_side for s in 'ab'] == ['a', 'b']
+  assert pair['a'].pair_group == pair['b'].pair_group
+  me.page.reload()
+  expect(me['answer']).to_contain_text('In Switzerland.')
 
 
+@pytest.mark.slow
 def test_neither_answer_need_win(visit):
   me = visit()
   me['compare-mode'].click()
@@ -103,10 +116,8 @@ def test_neither_answer_need_win(visit):
   me['prompt'].press('Enter')
   me['choose-both_bad'].click()
   learned(me['compare'])
-  post = me.server_saw()['posts'][0]
-  assert (
-    post['value']['outcome'] == 'both_bad' and post['target']['message_id'] == post['value']['a']
-  )
+  (receipt,) = me.given()
+  assert receipt.value['outcome'] == 'both_bad' and receipt.message_id == receipt.value['a']
 
 
 def test_a_changed_vote_supersedes_and_a_second_press_takes_it_back(visit):
@@ -117,26 +128,29 @@ def test_a_changed_vote_supersedes_and_a_second_press_takes_it_back(visit):
   answer.get_by_test_id('thumb-down').click()
   expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'false')
   learned(answer)
-  up, down = me.server_saw()['posts']
-  assert down['supersedes'] == up['id'] and down['value'] == {'label': False}
+  up, down = me.given()
+  assert up.status == 'superseded' and down.value == {'label': False}
   me.page.wait_for_timeout(500)  # Longer than a double-click.
   answer.get_by_test_id('thumb-down').click()
   expect(answer.get_by_test_id('thumb-down')).to_have_attribute('aria-pressed', 'false')
   expect(answer.get_by_test_id('receipt').last).to_contain_text('Undone')
+  until(lambda: [r.status for r in me.given()] == ['superseded', 'retracted'])
 
 
+@pytest.mark.slow
 def test_a_vote_taken_back_stays_undone_while_the_server_does_not_know_yet(visit):
   me = visit()
   answer = me.ask('Hello')
-  me.script(learn_s=1.8)
+  me.server.learner.step_s = 1.0
   answer.get_by_test_id('thumb-up').click()
   expect(answer.get_by_test_id('receipt')).to_have_attribute('data-status', 'training')
-  id = me.server_saw()['posts'][0]['id']
-  me.script(fail={f'/v1/feedback/{id}': [503, 1]})
+  me.once(f'/v1/feedback/{me.given()[0].id}', lambda route: route.fulfill(status=503))
   me.page.wait_for_timeout(500)  # Longer than a double-click.
   answer.get_by_test_id('thumb-up').click()
-  expect(me['version-personal']).to_have_text('v2')  # Learned, and then taken back.
+  until(lambda: me.given()[0].applied_version == 1)  # Learned, and then taken back.
   expect(answer.get_by_test_id('receipt').last).to_contain_text('Undone')
+  until(lambda: me.given()[0].status == 'retracted')
+  expect(me['version-personal']).to_have_text('v0')
   me.errors.clear()
 
 
@@ -150,10 +164,11 @@ def test_stars_and_a_critique_are_sent_with_their_tags(visit):
   answer.get_by_test_id('critique-text').fill('Not so loud')
   answer.get_by_test_id('critique-send').click()
   learned(answer)
-  rating, critique = me.server_saw()['posts']
-  assert rating['kind'] == 'rating' and rating['value'] == {'score': 4}
-  assert critique['value'] == {'text': 'Not so loud'} and critique['tags'] == ['too_long', 'tone']
-  assert rating['shown_ms'] >= 0
+  rating, critique = me.given()
+  assert rating.kind == 'rating' and rating.value == {'score': 4}
+  assert critique.value == {'text': 'Not so loud'} and critique.tags == ('too_long', 'tone')
+  shown = me.event(rating).shown_ms
+  assert shown is not None and shown >= 0
 
 
 def test_what_was_taught_can_be_undone_and_the_answer_goes_back(visit):
@@ -166,7 +181,8 @@ def test_what_was_taught_can_be_undone_and_the_answer_goes_back(visit):
   me['undo'].click()
   expect(me['lesson'].get_by_test_id('receipt')).to_contain_text('Undone')
   expect(answer.get_by_test_id('answer-text')).to_have_text('You said: Where is Bern?')
-  expect(me['version-personal']).to_have_text('v2')
+  expect(me['version-personal']).to_have_text('v0')
+  expect(me['fact-events']).to_have_text('0')
   me['drawer-close'].click()
   me['new'].click()
   expect(me.ask('Where is Bern?')).to_contain_text('You said: Where is Bern?')
@@ -182,3 +198,30 @@ def test_everything_can_be_forgotten(visit):
   me['adapter-reset'].click()
   me['dialog-confirm'].click()
   expect(me['fact-events']).to_have_text('0')
+  me['drawer-close'].click()
+  answer = me.ask('Hello again')
+  answer.get_by_test_id('thumb-up').click()
+  learned(answer)
+
+
+def test_the_adapter_can_be_taken_along(visit):
+  me = visit()
+  answer = me.ask('Hello')
+  answer.get_by_test_id('thumb-up').click()
+  learned(answer)
+  me['drawer-open'].click()
+  with me.page.expect_download() as download:
+    me['adapter-export'].click()
+  assert download.value.suggested_filename == 'adapter.safetensors'
+  assert 'Hello' in download.value.path().read_text()
+
+
+def test_a_conversation_can_be_deleted(visit):
+  me = visit()
+  me.ask('Hello')
+  me['conversation'].hover()
+  me['conversation-delete'].click()
+  me['dialog-confirm'].click()
+  expect(me['conversation']).to_have_count(0)
+  expect(me['teach']).to_be_visible()
+  assert not me.server.store.chats.of_user(me.user_id)

@@ -1,12 +1,14 @@
 """The page in a real browser: lost connections, refusals, hostile text, phones, administrators."""
 
-import json
 import re
-import urllib.request
 
-import fake_chat
 import visitor
+from obedient import SUGGESTIONS
+from served import Taught, until
 from visitor import expect, learned
+
+from rft_jax.serve.auth import make_key
+from rft_jax.serve.pages import WEB
 
 pytestmark = visitor.needed
 server, browser, visit = visitor.server, visitor.browser, visitor.visit
@@ -24,18 +26,23 @@ def test_votes_given_offline_arrive_once_after_a_reload(visit):
   me.context.set_offline(False)
   me.page.reload()
   learned(me['answer'])
-  posts = {post['id']: post['kind'] for post in me.server_saw()['posts']}
-  assert list(posts.values()) == ['binary', 'rating'] and me.server_saw()['events'] == 2
+  assert [receipt.kind for receipt in me.given()] == ['binary', 'rating']
 
 
 def test_a_vote_whose_receipt_was_lost_is_sent_again_with_the_same_id(visit):
   me = visit()
   answer = me.ask('Hello')
-  me.script(lose_ack=1)
+  sent = []
+
+  def lose_the_answer(route):
+    sent.append(route.fetch().status)
+    route.abort()
+
+  me.once('/v1/feedback', lose_the_answer)
+  me.page.on('response', lambda r: r.url.endswith('/v1/feedback') and sent.append(r.status))
   answer.get_by_test_id('thumb-up').click()
   learned(answer)
-  saw = me.server_saw()
-  assert len({post['id'] for post in saw['posts']}) == saw['events'] == 1 < len(saw['posts'])
+  assert sent == [201, 200] and len(me.given()) == 1
   me.errors.clear()
 
 
@@ -45,23 +52,23 @@ def test_a_double_click_counts_once(visit):
   answer.get_by_test_id('thumb-up').dblclick()
   learned(answer)
   expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'true')
-  assert me.server_saw()['events'] == 1
+  assert len(me.given()) == 1
 
 
 def test_a_vote_that_is_not_learned_says_why(visit):
   me = visit()
-  me.script(end='rejected', reasons=['the answer had not been read'])
   answer = me.ask('Hello')
-  answer.get_by_test_id('thumb-down').click()
-  expect(answer.get_by_test_id('receipt')).to_contain_text('the answer had not been read')
+  me.correct(answer, 'Write to someone@example.com')
+  receipt = answer.get_by_test_id('receipt')
+  expect(receipt).to_have_text('Kept aside for review: looks like it holds a email')
 
 
 def test_a_refused_vote_does_not_look_given(visit):
   me = visit()
   answer = me.ask('Hello')
-  me.script(fail={'/v1/feedback': [422, 1]})
+  me.server.store.chats.delete(me.server.store.chats.of_user(me.user_id)[0].id).result(5)
   answer.get_by_test_id('thumb-up').click()
-  expect(answer.get_by_test_id('receipt')).to_contain_text('Not saved: The queue is full.')
+  expect(answer.get_by_test_id('receipt')).to_contain_text('Not saved: the conversation of this')
   expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'false')
   me.errors.clear()
 
@@ -87,7 +94,7 @@ def test_two_visitors_do_not_see_each_other(visit):
   expect(other.ask('Where is Bern?')).to_contain_text('You said: Where is Bern?')
   expect(other['version-personal']).to_have_text('v0')
   other.page.goto(one.page.url)
-  expect(other['notice']).to_contain_text('There is no such conversation.')
+  expect(other['notice']).to_contain_text('this conversation belongs to another user')
   other.errors.clear()
 
 
@@ -123,45 +130,84 @@ def test_text_never_becomes_markup(visit):
 
 def test_an_answer_that_breaks_off_says_so_and_can_be_tried_again(visit):
   me = visit()
-  me.script(break_after=2)
+  me.server.engine.fail_at = 4
   me['prompt'].fill('Tell me a long story')
   me['prompt'].press('Enter')
-  expect(me['failure']).to_contain_text('broke off')
-  expect(me['answer']).to_contain_text('You said: Te')
+  expect(me['failure']).to_contain_text('the engine broke')
+  expect(me['answer']).to_contain_text('You said: Tell me')
+  me.server.engine.fail_at = -1
   me['retry'].click()
   expect(me['answer']).to_have_attribute('data-state', 'done')
   expect(me['answer']).to_contain_text('You said: Tell me a long story')
   expect(me['user-message']).to_have_count(1)
+  assert not me.errors
+
+
+def test_a_connection_that_is_lost_says_so_and_the_answer_can_be_asked_for_again(visit):
+  me = visit()
+  me.server.engine.word_s = 0.05
+  me['prompt'].fill('Tell me a long story of a fox who walked around the whole world')
+  me['prompt'].press('Enter')
+  expect(me['answer']).to_contain_text('You said: Tell')
+  me.server.hang_up()
+  expect(me['failure']).to_contain_text('The connection was lost')
+  until(lambda: me.server.engine.slots_busy == 0)
+  me.server.engine.word_s = 0
+  me['retry'].click()
+  expect(me['answer']).to_contain_text('the whole world')
+  me.errors.clear()
 
 
 def test_an_administrator_rolls_back_freezes_and_quarantines(visit, server):
+  for fox in ('red', 'grey'):
+    version = server.teach_everyone('Which colour has a fox?', fox)
   me = visit()
+  expect(me.ask('Which colour has a fox?')).to_contain_text('grey')
   me['tab-admin'].click()
   expect(me['version-row'].first).to_contain_text('live')
   expect(me['plot-reflection'].get_by_role('img')).to_have_accessible_name(re.compile('accuracy'))
-  me.page.locator('[data-testid=rollback][data-version="10"]').click()
+  me.page.locator(f'[data-testid=rollback][data-version="{version - 1}"]').click()
   me['dialog-confirm'].click()
   expect(me['dialog']).to_be_visible()  # A reason is required.
   me['dialog-field'].fill('worse answers')
   me['dialog-confirm'].click()
-  expect(me.page.locator('tr[data-version="10"][data-live=true]')).to_be_visible()
-  assert server.world.live == 10
+  now = me.page.locator(f'tr[data-version="{version - 1}"][data-live=true]')
+  expect(now).to_be_visible()
+  undone = me.page.locator(f'tr[data-version="{version}"]')
+  expect(undone).to_contain_text('rolled back')
+  assert server.engine.live == version - 1 and undone.get_by_test_id('rollback').count() == 0
+  expect(me['freeze']).to_have_attribute('aria-pressed', 'true')  # A rollback freezes.
   me['freeze'].click()
-  expect(me['freeze']).to_have_attribute('aria-pressed', 'true')
-  row = me['user-row'].last
+  expect(me['freeze']).to_have_attribute('aria-pressed', 'false')
+  row = me.page.locator(f'tr[data-user="{me.user_id}"]')
   row.get_by_test_id('quarantine').click()
   me['dialog-field'].fill('spam')
   me['dialog-confirm'].click()
   expect(row).to_contain_text('quarantined')
+  me['tab-chat'].click()
+  me['new'].click()
+  expect(me.ask('Which colour has a fox?')).to_contain_text('red')
 
 
-def test_the_admin_tab_needs_the_scope(visit):
-  me = visit()
-  me.script(no_admin=True)
-  me.page.goto(me.url + '/#/admin')
-  me.page.reload()
-  expect(me['teach']).to_be_visible()
-  expect(me['tab-admin']).to_be_hidden()
+def test_the_admin_tab_needs_a_key_once_there_are_keys(browser, tmp_path):
+  with Taught(tmp_path, suggestions=SUGGESTIONS) as server:
+    user = server.store.users.create('me').result(5).id
+    key = make_key(server.store, user, ('chat', 'feedback', 'admin'))
+    me = visitor.Visitor(browser, server)
+    me.page.goto(f'{me.url}/#/admin')
+    me.page.reload()
+    expect(me['teach']).to_be_visible()
+    expect(me['tab-admin']).to_be_hidden()
+    me['key'].click()
+    me['dialog-field'].fill(f'{key}x')
+    me['dialog-confirm'].click()
+    expect(me['notice']).to_contain_text('the API key is wrong or was revoked')
+    me['key'].click()
+    me['dialog-field'].fill(key)
+    me['dialog-confirm'].click()
+    me['tab-admin'].click()
+    expect(me['version-row']).to_have_count(1)
+    me.context.close()
 
 
 def test_the_keyboard_suffices(visit):
@@ -212,27 +258,10 @@ def test_a_phone_never_scrolls_sideways(visit):
   assert me.page.evaluate(direction) == 'rtl'
 
 
-def test_the_page_needs_no_inline_code_and_no_other_host(server):
-  with urllib.request.urlopen(server.url) as answer:
-    html = answer.read().decode()
+def test_the_page_needs_no_inline_code_and_no_other_host():
+  html = (WEB / 'index.html').read_text()
   assert not re.search(r'style=|\son\w+=|https?://|<script>|<style', html)
-  for file in fake_chat.WEB.glob('*.js'):
+  for file in WEB.glob('*.js'):
     assert not re.search(
       r'innerHTML|outerHTML|insertAdjacentHTML|eval\(|https?://(?!www\.w3)', file.read_text()
     )
-
-
-def test_the_fake_server_counts_a_vote_once():
-  world = fake_chat.fake_world.World()
-  user = world.user('u')
-  body = {'model': 'rft', 'messages': [{'role': 'user', 'content': 'x'}]}
-  _, answer, *_ = world.ask(user, body)
-  vote = {
-    'id': '1',
-    'kind': 'binary',
-    'value': {'label': True},
-    'target': {'message_id': answer['id']},
-  }
-  assert [world.vote(user, vote)[0] for _ in range(3)] == [201, 200, 200]
-  assert world.vote(user, {**vote, 'value': {'label': False}})[0] == 422
-  assert json.dumps(world.receipt(user.events['1']))

@@ -1,4 +1,4 @@
-"""Laws of the log: folding it again gives the weights, and without a user those that never saw them.
+"""Laws of the log: folding it again gives the weights; without a user, what never saw them did.
 Laws of candidates for everyone on their way."""
 
 import asyncio

@@ -1,23 +1,26 @@
-"""Visitors of the page: a browser, the fake server, and what a person does there, as fixtures."""
+"""Visitors of the page as fixtures: a browser, a server that learns, and what a person does."""
 
 import re
 import shutil
 
-import fake_chat
 import pytest
+from obedient import SUGGESTIONS
+from served import Taught
+
+from rft_jax.feedback.gates import Rules
 
 playwright = pytest.importorskip('playwright.sync_api', reason='needs `pip install playwright`')
 expect = playwright.expect
 CHROMIUM = shutil.which('chromium')
 needed = pytest.mark.skipif(CHROMIUM is None, reason='needs `apt-get install chromium`')
-LEARNED = re.compile(r'Learned, version \d+, \d+\.\d s')
+LEARNED = re.compile(r'Learned, yours v\d+, \d+\.\d s')
+HASTY = Rules(shown_ms=0)  # Tests read faster than people.
 
 
 @pytest.fixture(scope='module')
-def server():
-  with fake_chat.Server() as server:
+def server(tmp_path_factory):
+  with Taught(tmp_path_factory.mktemp('server'), HASTY, suggestions=SUGGESTIONS) as server:
     yield server
-    server.shutdown()
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +37,7 @@ class Visitor:
   def __init__(self, browser, server, **options):
     self.context = browser.new_context(**{'viewport': {'width': 1180, 'height': 760}, **options})
     self.context.set_default_timeout(4000)
-    self.url, self.errors = server.url, []
+    self.server, self.url, self.errors = server, server.url, []
     self.page = self.new_page()
 
   def new_page(self):
@@ -49,11 +52,20 @@ class Visitor:
   def __getitem__(self, testid):
     return self.page.get_by_test_id(testid)
 
-  def script(self, **what):
-    self.context.request.post(f'{self.url}/fake', data=what)
+  @property
+  def user_id(self):
+    return self.context.request.get(f'{self.url}/v1/me').json()['user_id']
 
-  def server_saw(self):
-    return self.context.request.get(f'{self.url}/fake').json()
+  def given(self):
+    """The receipts of what this visitor has said, as the store has them, oldest first."""
+    return self.server.store.events.of_author(self.user_id)[::-1]
+
+  def event(self, receipt):
+    return self.server.store.events.get(receipt.seq)
+
+  def once(self, path, act):
+    """The next request to this path goes to `act(route)` instead of to the server."""
+    self.page.route(f'**{path}', act, times=1)
 
   def ask(self, text):
     """Sends, and waits until the answer is complete; returns the article."""
@@ -81,6 +93,7 @@ def visit(browser, server):
     return visitors[-1]
 
   yield make
+  server.engine.word_s, server.engine.fail_at, server.learner.step_s = 0.0, -1, 0.05
   errors = [error for visitor in visitors for error in visitor.errors]
   for visitor in visitors:
     visitor.context.close()

@@ -75,8 +75,8 @@ SIZES = {
 }
 """The part of each config.json that decides shapes."""
 NAMES = 'sft_qwen', 'grpo_gsm8k', 'dpo_llama', 'ppo_gemma', 'lora_grpo_qwen', 'rm_qwen', 'cpt_text'
-ALONE = ('lora_grpo_qwen',)
-"""Those for a single device."""
+ALONE = {'lora_grpo_qwen': (1,), 'dpo_llama': (8, 1)}
+"""Those that are said to fit on a single device."""
 
 
 def architecture(config):
@@ -133,7 +133,7 @@ def main():
     with open(file) as text:
       found = {(row['config'], int(row['chips'])): row for row in csv.DictReader(text)}
   for name in wanted:
-    for chips in (1,) if name in ALONE else (8, 1):
+    for chips in ALONE.get(name, (8,)):
       began = time.time()
       figures = memory(update(name, chips))
       seconds = round(time.time() - began, 1)

@@ -81,6 +81,14 @@ class Chats:
     """From the root to this message: the branch that the user saw."""
     return [rows.message(row) for row in self.db.read(PATH, message_id)]
 
+  def last_answer(self, user_id: str) -> str | None:
+    """The id of the answer that a user got last, in conversations that are there."""
+    query = """SELECT g.message_id FROM conversation c JOIN message m ON m.conversation_id = c.id
+      JOIN generation g ON g.message_id = m.id WHERE c.user_id = ? AND c.deleted_us IS NULL
+      ORDER BY m.created_us DESC, m.rowid DESC LIMIT 1"""
+    found = self.db.read(query, user_id)
+    return found[0][0] if found else None
+
   def generation(self, message_id: str) -> Generation | None:
     found = self.db.read('SELECT * FROM generation WHERE message_id = ?', message_id)
     return rows.generation(found[0]) if found else None

@@ -108,11 +108,9 @@ class Events:
     found = self.db.read('SELECT * FROM feedback_event WHERE seq = ?', seq)
     return rows.event(found[0]) if found else None
 
-  def current(self, conversation_id: str) -> list[Event]:
-    """The feedback that stands in a conversation, in order."""
-    query = """SELECT e.* FROM feedback_current e JOIN message m ON m.id = e.message_id
-      WHERE m.conversation_id = ? ORDER BY e.seq"""
-    return [rows.event(row) for row in self.db.read(query, conversation_id)]
+  def of_conversation(self, conversation_id: str) -> list[Receipt]:
+    """Of the feedback that stands in it, in order."""
+    return receipts.of_conversation(self.query, conversation_id)
 
   def query(self, query: str, values: tuple) -> list[sqlite3.Row]:
     return self.db.read(query, *values)

@@ -58,6 +58,10 @@ class Ledger:
       GROUP BY g.scope ORDER BY min(e.durable_us)"""
     return [Pending(*row) for row in self.db.read(query)]
 
+  def unlearned(self, scope: str) -> int:
+    """Events of a scope that wait or are being learned."""
+    return self.db.read(f'SELECT count(*) {PENDING} AND g.scope = ?', scope)[0][0]
+
   def is_training(self) -> bool:
     """Whether a batch is claimed, of any scope."""
     return bool(self.db.read("SELECT 1 FROM train_batch WHERE status = 'claimed' LIMIT 1"))

@@ -42,6 +42,13 @@ def of_author(query: Query, user_id: str, limit: int) -> list[Receipt]:
   return [of_event(row) for row in found]
 
 
+def of_conversation(query: Query, conversation_id: str) -> list[Receipt]:
+  """Of the feedback that stands in it, in order."""
+  inside = 'e.message_id IN (SELECT id FROM message WHERE conversation_id = ?)'
+  found = query(f'{EVENT} {inside} AND r.how IS NULL ORDER BY e.seq', (conversation_id,))
+  return [of_event(row) for row in found]
+
+
 def of_event(row: sqlite3.Row) -> Receipt:
   return Receipt(
     id=row['id'],
@@ -57,6 +64,8 @@ def of_event(row: sqlite3.Row) -> Receipt:
     policy_version=row['global_version'],
     applied_version=row['applied_version'],
     latency_ms=latencies(row),
+    tags=tuple(json.loads(row['tags_json'])),
+    comment=row['comment'],
   )
 
 
@@ -100,4 +109,6 @@ def of_pending(row: sqlite3.Row) -> Receipt:
     value=payload['value'],
     created_us=row['recv_us'],
     policy_version=0,
+    tags=tuple(payload['tags']),
+    comment=payload['comment'],
   )

@@ -193,6 +193,8 @@ class Receipt:
   applied_version: int | None = None
   latency_ms: dict[str, float] = field(default_factory=dict)
   duplicate: bool = False
+  tags: tuple[str, ...] = ()
+  comment: str = ''
 
 
 def of_user(user_id: str) -> str:

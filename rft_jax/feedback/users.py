@@ -96,13 +96,18 @@ class Users:
     found = self.db.read('SELECT * FROM api_key WHERE id = ?', key_id)
     return rows.api_key(found[0]) if found else None
 
+  def keys(self) -> list[ApiKey]:
+    """All, also those that were revoked, the oldest first."""
+    return [rows.api_key(r) for r in self.db.read('SELECT * FROM api_key ORDER BY created_us, id')]
+
   def has_keys(self) -> bool:
     """Whether a key was ever made; revoked ones count, so that revoking never opens a server."""
     return bool(self.db.read('SELECT 1 FROM api_key LIMIT 1'))
 
   def revoke_key(self, key_id: str, actor: str) -> Future[None]:
     def revoke_key(connection: sqlite3.Connection):
-      connection.execute('UPDATE api_key SET revoked_us = ? WHERE id = ?', (self.clock(), key_id))
+      query = 'UPDATE api_key SET revoked_us = coalesce(revoked_us, ?) WHERE id = ?'
+      connection.execute(query, (self.clock(), key_id))
       rows.audit(connection, actor, 'revoke_key', self.clock(), key=key_id)
 
     return self.db.write('revoke_key', revoke_key)

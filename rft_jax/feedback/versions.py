@@ -46,6 +46,13 @@ class Versions:
     query = 'SELECT * FROM model_version WHERE ?1 IS NULL OR scope = ?1 ORDER BY created_us DESC'
     return [rows.version(row) for row in self.db.read(query, scope)]
 
+  def sizes(self, scope: str) -> dict[int, int]:
+    """How many events each version of a scope learned."""
+    query = """SELECT v.version, count(*) FROM model_version v
+      JOIN train_item i ON i.batch_id = v.batch_id AND i.role = 'new'
+      WHERE v.scope = ? GROUP BY v.version"""
+    return {row[0]: row[1] for row in self.db.read(query, scope)}
+
   def served(self, scope: str, version: int) -> Future[None]:
     """Says that answers of this version are given from now on: receipts become `served`."""
 

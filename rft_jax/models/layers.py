@@ -87,10 +87,7 @@ def linear(c: ModelConfig, weights: dict, name: str, x: Array, use: Use | None) 
 
 def adapted(c: ModelConfig, name: str, modules: dict, x: Array, outputs, use: Use) -> Array:
   """What adapters add to the matrix `name` for x [M,D] -> [M, *outputs]; modules: by name a
-  f32[A,D,r] and b f32[A,r, *their part of the outputs].
-
-  All adapters in two matmuls of width A x r, whose middle is masked by `use.amount`: other rows'
-  adapters add exact zeros, and get none of a token's gradient.
+  f32[A,D,r] and b f32[A,r, *their part of the outputs]; [M,A,...] where each row of x has its own.
   """
   assert c.lora is not None
   amount = (use.amount * c.lora.scale).astype(x.dtype)[:, :, None]
@@ -100,10 +97,24 @@ def adapted(c: ModelConfig, name: str, modules: dict, x: Array, outputs, use: Us
       found.append(jnp.zeros((len(x), *outputs[:-2], size, outputs[-1]), x.dtype))
       continue
     a, b = (modules[module][k].astype(x.dtype) for k in 'ab')
-    h = _dropped(c.lora.dropout, x, use.at(i).rng) @ jnp.moveaxis(a, 0, 1).reshape(x.shape[1], -1)
-    h = (h.reshape(len(x), *a.shape[::2]) * amount).reshape(len(x), -1)
-    found.append((h @ b.reshape(h.shape[1], -1)).reshape(len(x), *b.shape[2:]))
+    inputs = _dropped(c.lora.dropout, x, use.at(i).rng)
+    through = _through_shared if a.ndim == 3 else _through_own
+    y = through(inputs, a, b.reshape(*b.shape[: a.ndim - 1], -1), amount)
+    found.append(y.reshape(len(x), *b.shape[a.ndim - 1 :]))
   return found[0] if len(found) == 1 else jnp.concatenate(found, -2)
+
+
+def _through_shared(x, a, b, amount):
+  """All adapters in two matmuls of width A x r, whose middle is masked by the amount: other rows'
+  adapters add exact zeros, and get none of a token's gradient."""
+  h = x @ jnp.moveaxis(a, 0, 1).reshape(x.shape[1], -1)
+  h = (h.reshape(len(x), *a.shape[::2]) * amount).reshape(len(x), -1)
+  return h @ b.reshape(h.shape[1], -1)
+
+
+def _through_own(x, a, b, amount):
+  """One small product per row: what others hold costs it nothing."""
+  return jnp.einsum('mar,marf->mf', jnp.einsum('md,madr->mar', x, a) * amount, b)
 
 
 def _dropped(rate, x, rng):

@@ -28,10 +28,11 @@ FLOOR = -0.5
 
 
 class Rows(struct.PyTreeNode):
-  """Answers: target bool[N,T]: their tokens; emphasis f32[N,T] of tokens that are imitated; advantage f32[N,T] in hindsight; kind i32[N]; value f32[N]: below 0
-  for what is to become less likely, of a rating what beta r shall be (see `qrpo`); shift f32[N] of
-  `unpaired.kto`; weight f32[N] of the loss (of a pair's first row); hold f32[N]: weight of the KL
-  from the reference, summed over the answer's tokens.
+  """Answers: target bool[N,T]: their tokens; emphasis f32[N,T] of tokens that are imitated;
+  advantage f32[N,T] in hindsight; kind i32[N]; value f32[N]: below 0 for what is to become less
+  likely, of a rating what beta r shall be (see `qrpo`); shift f32[N] of `unpaired.kto`; weight
+  f32[N] of the loss (of a pair's first row); hold f32[N]: weight of the KL from the reference,
+  summed over the answer's tokens.
   """
 
   target: Array

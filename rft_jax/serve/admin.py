@@ -20,7 +20,8 @@ def routes(service: Service) -> APIRouter:
   async def versions(request: Request, scope: str = GLOBAL) -> dict:
     auth.identify(request, 'admin')
     state = store.versions.state(known_scope(service, scope))
-    found = [shown_version(version) for version in store.versions.all(scope)]
+    sizes = store.versions.sizes(scope)
+    found = [shown_version(v, sizes.get(v.version, 0)) for v in store.versions.all(scope)]
     return {
       'scope': scope,
       'live': state.live_version,
@@ -116,10 +117,9 @@ def named_events(service: Service, value: object) -> list[int]:
   return seqs
 
 
-def shown_version(version: Version) -> dict[str, Any]:
+def shown_version(version: Version, n_events: int) -> dict[str, Any]:
   parts = {name: value for name, value in vars(version).items() if name != 'path'}
-  known = {name: version.metrics.get(name) for name in ('n_events', 'kl_to_ref')}
-  return {**parts, **known}
+  return {**parts, 'n_events': n_events, 'kl_to_ref': version.metrics.get('kl_to_ref')}
 
 
 def start(state: ScopeState) -> dict[str, Any]:

@@ -35,17 +35,17 @@ class Batch:
     self.free = list(range(size[0]))[::-1]
 
   def admit(self, ticket: Ticket, versions: tuple[int, int]) -> None:
-    """Gives it a slot, and tells it so, or what failed. Raises NoRoom where its adapters have to
-    wait for a row."""
+    """Gives it a slot, and tells it so, or what failed."""
+    user = of_user(ticket.request.user_id or '')
     try:
-      ticket.rows = self._hold(ticket, versions)
-    except (LookupError, OSError, ValueError) as error:
+      adapters = self.bank.get(GLOBAL, versions[0]), self.bank.get(user, versions[1])
+    except Exception as error:
       return ticket.tell(_unloadable(error, ticket))
     ticket.versions = versions
     slot = self.free.pop()
     self.tickets[slot] = ticket
     try:
-      self.device.prefill(self.bank.arrays, slot, ticket.prompt_ids, _wish(ticket))
+      self.device.prefill(slot, ticket.prompt_ids, _wish(ticket), adapters)
     except Exception as error:
       return self._broken(error, [slot])
     ticket.tell(None)
@@ -57,7 +57,7 @@ class Batch:
     if not active.any():
       return
     try:
-      written = self.device.decode(self.bank.arrays, active)
+      written = self.device.decode(active)
     except Exception as error:
       return self._broken(error, list(self.tickets))
     for slot, ticket in list(self.tickets.items()):
@@ -77,11 +77,11 @@ class Batch:
 
   def warm_up(self, progress: Callable[[int, int], None]) -> None:
     """Compiles everything; progress(done, of) after each program."""
-    sizes, idle = self.device.buckets, np.zeros(self.device.count, bool)
+    idle, nothing = np.zeros(self.device.count, bool), (self.bank.nothing,) * 2
+    prompts = [[0] * size for size in self.device.buckets]
     steps = [
-      self.bank.warm_up,
-      lambda: self.device.decode(self.bank.arrays, idle),
-      *(lambda n=n: self.device.prefill(self.bank.arrays, 0, [0] * n, NOTHING) for n in sizes),
+      lambda: self.device.decode(idle),
+      *(lambda ids=ids: self.device.prefill(0, ids, NOTHING, nothing) for ids in prompts),
     ]
     for number, step in enumerate(steps):
       step()
@@ -95,19 +95,9 @@ class Batch:
       self._leave(slot)
     ticket.tell(piece)
 
-  def _hold(self, ticket: Ticket, versions) -> tuple[int, int]:
-    common = self.bank.hold(GLOBAL, versions[0])
-    try:
-      return common, self.bank.hold(of_user(ticket.request.user_id or ''), versions[1])
-    except BaseException:
-      self.bank.release(common)
-      raise
-
   def _leave(self, slot) -> Ticket:
     ticket = self.tickets.pop(slot)
     self.free.append(slot)
-    for row in ticket.rows:
-      self.bank.release(row)
     return ticket
 
   def _broken(self, error: Exception, slots: Sequence[int]):
@@ -136,5 +126,4 @@ def _wish(ticket: Ticket) -> Wish:
     np.float32(request.temperature),
     np.float32(request.top_p),
     np.int32(request.top_k),
-    np.array(ticket.rows, np.int32),
   )

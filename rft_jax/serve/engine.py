@@ -27,10 +27,10 @@ QUEUE = 4
 class SlotEngine:
   """Implements `protocol.Engine`. Its methods may be called from any thread.
 
-  params: of a policy; its adapters, if any, are passed over. config: with `lora.adapters` rows of
-  the bank. slots: answers that are written at once, each with `context` tokens of prompt and answer
-  together. routes: what is live to begin with. chunk: tokens between two looks at the queue, 0 for
-  4 on CPUs and 8 elsewhere. Raises ConfigError for what cannot work.
+  params: of a policy; its adapters, if any, are passed over. config: `lora.adapters` of what was
+  learned are kept on the device. slots: answers that are written at once, each with `context`
+  tokens of prompt and answer together. routes: what is live to begin with. chunk: tokens between
+  two looks at the queue, 0 for 4 on CPUs and 8 elsewhere. Raises ConfigError for what cannot work.
   """
 
   def __init__(
@@ -44,6 +44,8 @@ class SlotEngine:
     routes: Routes | None = None,
     chunk: int = 0,
   ):
+    if config.lora is None:
+      raise ConfigError('what is served learns through adapters: set model.lora.rank')
     if 0 < config.max_position_embeddings < context:
       raise ConfigError(
         f'context={context} is more than the {config.max_position_embeddings} tokens that the '
@@ -62,6 +64,10 @@ class SlotEngine:
   @property
   def slots_busy(self) -> int:
     return sum(not ticket.cancelled for ticket in list(self.batch.tickets.values()))
+
+  def rows(self) -> dict[str, int]:
+    """How many adapters answers hold, are kept on the device for later, or have room."""
+    return self.batch.bank.counts()
 
   def versions(self, user_id: str | None) -> tuple[int, int]:
     return self.routes.versions(user_id)
@@ -150,7 +156,7 @@ class SlotEngine:
     if adapter is not None:
       self.batch.bank.put(scope, version, adapter)
     elif version:
-      self.batch.bank.ensure(scope, version)
+      self.batch.bank.get(scope, version)
 
   def _stage(self, version: int, share: float):
     if share:

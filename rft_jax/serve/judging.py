@@ -30,14 +30,7 @@ def routes(service: Service) -> APIRouter:
     received, start = now_us(), time.perf_counter()
     feedback = validate(await json_body(request))
     caller = author(service, request, feedback)
-    service.limits.take('feedback', caller.name)
-    origin = service.auth.origin(request)
-    done = service.store.events.add(feedback, caller.user.id, caller.source, origin, received)
-    receipt = await asyncio.wrap_future(done)
-    if not receipt.duplicate:
-      gate = receipt.status if receipt.status in ENDED else 'ok'
-      service.metrics.feedback.labels(receipt.kind, gate).inc()
-      service.learner.notify(receipt)
+    receipt = await keep(service, request, caller, feedback, caller.source, received)
     service.metrics.ack.observe(time.perf_counter() - start)
     return JSONResponse(shown(receipt), 200 if receipt.duplicate else 201)
 
@@ -65,6 +58,21 @@ def routes(service: Service) -> APIRouter:
     return shown(receipt)
 
   return router
+
+
+async def keep(
+  service: Service, request: Request, caller: Caller, feedback: Feedback, source: str, recv_us: int
+) -> Receipt:
+  """Makes it durable and tells the learner. Raises ApiError 429, and as `store.events.add`."""
+  service.limits.take('feedback', caller.name)
+  origin = service.auth.origin(request)
+  done = service.store.events.add(feedback, caller.user.id, source, origin, recv_us)
+  receipt = await asyncio.wrap_future(done)
+  if not receipt.duplicate:
+    gate = receipt.status if receipt.status in ENDED else 'ok'
+    service.metrics.feedback.labels(receipt.kind, gate).inc()
+    service.learner.notify(receipt)
+  return receipt
 
 
 def author(service: Service, request: Request, feedback: Feedback) -> Caller:
@@ -115,23 +123,13 @@ async def nothing():
 
 def shown(receipt: Receipt) -> dict[str, Any]:
   """A receipt as its author gets it."""
-  hidden = {'user_id', 'message_id', 'value', 'created_us'}
-  parts = {name: value for name, value in vars(receipt).items() if name not in hidden}
-  return {**parts, 'reasons': list(receipt.reasons)}
+  parts = {name: value for name, value in vars(receipt).items() if name != 'user_id'}
+  return {**parts, 'reasons': list(receipt.reasons), 'tags': list(receipt.tags)}
 
 
-def excerpts(service: Service, receipt: Receipt) -> dict[str, Any]:
-  """What was asked, answered and said."""
+def excerpts(service: Service, receipt: Receipt) -> dict[str, str]:
+  """What was asked and answered."""
   path = service.store.chats.path(receipt.message_id)
   answer = path[-1].content if path else ''
   asked = path[-2].content if len(path) > 1 else ''
-  event = service.store.events.get(receipt.seq) if receipt.seq else None
-  return {
-    'message_id': receipt.message_id,
-    'value': receipt.value,
-    'tags': list(event.tags) if event else [],
-    'comment': event.comment if event else '',
-    'created_us': receipt.created_us,
-    'prompt': asked[:EXCERPT],
-    'answer': answer[:EXCERPT],
-  }
+  return {'prompt': asked[:EXCERPT], 'answer': answer[:EXCERPT]}

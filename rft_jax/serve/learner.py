@@ -143,7 +143,7 @@ class OnlineLearner:
         work()
     except Exception as error:
       log.exception('the learner failed on %s', scope)
-      self.agenda.rest(scope, time.monotonic() + self.training.failed(scope, error))
+      self.again(scope, self.training.failed(scope, error))
 
   def sleep(self, until: float):
     with self.woken:
@@ -157,21 +157,23 @@ class OnlineLearner:
       self.training.tend()
     pause = self.training.turn(scope)
     if pause is not None:
-      now = time.monotonic()
-      self.agenda.ask(scope, now)
-      self.agenda.rest(scope, now + pause)
+      self.again(scope, pause)
+
+  def again(self, scope: str, pause: float):
+    now = time.monotonic()
+    self.agenda.ask(scope, now)
+    self.agenda.rest(scope, now + pause)
 
   def sweep(self):
     """Looks for what nobody told of: feedback whose answer came later, what could not be served,
     stages of the ramp that are over, damaged files."""
+    if self.options.enabled:
+      for waiting in self.store.ledger.pending():
+        self.agenda.ask(waiting.scope, time.monotonic())
+      self.training.tend()
     while self.suspects:
-      scope = self.suspects.pop()
-      mend_scope(self.store, self.shelf, scope)
-      self.publisher.serve(scope)
+      mend_scope(self.store, self.shelf, self.suspects.pop())
     self.publisher.catch_up()
-    for waiting in self.store.ledger.pending() if self.options.enabled else ():
-      self.agenda.ask(waiting.scope, time.monotonic())
-    self.training.tend()
 
   def suspect(self, scope: str):
     """The files of what is live may be damaged. From any thread."""

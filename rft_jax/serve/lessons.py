@@ -178,14 +178,12 @@ def edited(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
 def difference(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[float, ...], float]:
   """The emphasis of each token of `after`, and the share of the longer one that changed. What
   follows a deletion counts as changed: there the answer decides not to go on as before."""
-  emphasis = [1.0] * len(after)
-  kept, end = 0, 0
+  emphasis, kept, end = [1.0] * len(after), 0, (0, 0)
   for block in difflib.SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks():
     emphasis[block.b : block.b + block.size] = [KEPT] * block.size
-    deleted = block.a > end
-    if deleted and block.size:
+    if block.size and block.b == end[1] and block.a > end[0]:
       emphasis[block.b] = 1.0
-    kept, end = kept + block.size, block.a + block.size
+    kept, end = kept + block.size, (block.a + block.size, block.b + block.size)
   return tuple(emphasis), 1 - kept / max(len(before), len(after), 1)
 
 

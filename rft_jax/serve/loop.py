@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from rft_jax.serve.bank import NoRoom
 from rft_jax.serve.batch import Batch
 from rft_jax.serve.protocol import EngineError, Request
 from rft_jax.serve.tickets import Ticket
@@ -46,8 +45,7 @@ class Loop:
       self.changed.notify()
 
   def order(self, do: Callable[[], object]) -> Future[None]:
-    """`do` is called in the thread, after the orders before it; again later where it raises NoRoom.
-    Fails with what else it raises."""
+    """`do` is called in the thread, after the orders before it. Fails with what it raises."""
     future: Future[None] = Future()
     with self.changed:
       if self.open:
@@ -75,8 +73,8 @@ class Loop:
     error = EngineError('the engine is stopping', 503, 'not_ready')
     try:
       while self._goes_on():
-        if self._obeyed():
-          self._admit()
+        self._obey()
+        self._admit()
         self.batch.sweep()
         self.batch.step()
     except Exception as bug:
@@ -91,32 +89,24 @@ class Loop:
       self.changed.wait_for(lambda: busy() or not self.open)
       return self.open or (busy() and time.monotonic() < self.deadline)
 
-  def _obeyed(self) -> bool:
-    """Whether no order waits for room; while one does, nobody is admitted: it would wait forever
-    where one answer takes over from another."""
+  def _obey(self):
     while self.orders:
-      do, future = self.orders[0]
+      do, future = self.orders.popleft()
       try:
         do()
-      except NoRoom:
-        return False
       except Exception as error:
         future.set_exception(error)
       else:
         future.set_result(None)
-      self.orders.popleft()
-    return True
 
   def _admit(self):
     while self.batch.free and (ticket := self._next()):
       try:
-        self.batch.admit(ticket, self.route(ticket.request))
+        versions = self.route(ticket.request)
       except EngineError as error:
         ticket.tell(error)
-      except NoRoom:
-        with self.changed:
-          self.waiting.appendleft(ticket)
-        return
+      else:
+        self.batch.admit(ticket, versions)
 
   def _next(self) -> Ticket | None:
     with self.changed:

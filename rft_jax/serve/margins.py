@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA, FLOOR, Rows, Seen
+from rft_jax.objectives.feedback import BETA, Rows, Seen
 from rft_jax.serve.lessons import Lesson
 
 VOTE = 0.1  # nats per token that a thumb moves an answer
@@ -30,7 +30,7 @@ def judge(lesson: Lesson, row: int, rows: Rows, seen: Seen) -> Verdict:
     case kinds.THUMB:
       return thumb(lesson.value, ratio[row], length[row], seen.ref_logp[row].sum())
     case kinds.RATING:
-      return rating(lesson.value, ratio[row], length[row])
+      return rating(lesson.value, ratio[row], length[row], seen.ref_logp[row].sum())
     case kinds.PAIR | kinds.TIE:
       gap = ratio[row] - ratio[row + 1]
       return pair(lesson.kind, gap, (length[row] + length[row + 1]) / 2)
@@ -44,16 +44,19 @@ def judge(lesson: Lesson, row: int, rows: Rows, seen: Seen) -> Verdict:
 
 
 def thumb(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
-  """A good answer that is almost certain already has less to gain than VOTE."""
-  wanted = min(VOTE, -0.5 * ref_logp / length) if value > 0 else VOTE
-  return Verdict(value * ratio / length - wanted, value * ratio)
+  """VOTE for each token; a good answer has no more to gain than half of what it lacks."""
+  wanted = min(VOTE * length, -0.5 * ref_logp) if value > 0 else VOTE * length
+  sign = 1 if value > 0 else -1
+  return Verdict((sign * ratio - wanted) / length, sign * ratio)
 
 
-def rating(value: float, ratio: float, length: int) -> Verdict:
-  """Near enough, or as far down as anything is pushed."""
-  near = 0.1 - abs(value - BETA * ratio)
-  gone = FLOOR - ratio / length if value < 0 else near
-  return Verdict(max(near, gone), value * ratio)
+def rating(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
+  """Half of the way to the value, but no further than a thumb moves an answer down, or than half
+  of what a good one lacks."""
+  most = -ref_logp if value > 0 else 2 * VOTE * length
+  wanted = 0.5 * min(abs(value) / BETA, most)
+  sign = 1 if value > 0 else -1
+  return Verdict((sign * ratio - wanted) / length, sign * ratio)
 
 
 def pair(kind: int, gap: float, length: float) -> Verdict:

@@ -39,6 +39,7 @@ class Metrics:
     self.slots_busy = gauge('rft_slots_busy', 'Answers being written')
     self.errors = counter('rft_generation_errors_total', 'Answers that failed')
     self.adapter_rows = gauge('rft_adapter_rows', 'Adapters on the device', ('state',))
+    self.backup = gauge('rft_last_backup_timestamp_seconds', 'When the store was last copied')
     self.store_healthy = gauge('rft_store_healthy', 'Whether the last commit succeeded')
 
   def page(self, store: Store, engine: Engine) -> bytes:

@@ -6,9 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from rft_jax.feedback.records import Event, Generation, Message, of_user
+from rft_jax.feedback.records import Generation, Message, Receipt, of_user
 from rft_jax.serve.auth import COOKIE
 from rft_jax.serve.errors import ApiError
+from rft_jax.serve.judging import shown
 from rft_jax.serve.service import Service
 from rft_jax.serve.turns import owned_conversation
 
@@ -27,11 +28,11 @@ def routes(service: Service) -> APIRouter:
   async def conversation(request: Request, conversation_id: str) -> dict:
     user = auth.identify(request, 'chat').user
     found = owned_conversation(store, user.id, conversation_id)
-    events: dict[str, list[Event]] = {}
-    for event in store.events.current(found.id):
-      events.setdefault(event.message_id, []).append(event)
+    given: dict[str, list[Receipt]] = {}
+    for receipt in store.events.of_conversation(found.id):
+      given.setdefault(receipt.message_id, []).append(receipt)
     messages = [
-      shown_message(m, store.chats.generation(m.id), events.get(m.id, []))
+      shown_message(m, store.chats.generation(m.id), given.get(m.id, []))
       for m in store.chats.messages(found.id)
     ]
     return {'id': found.id, 'title': found.title, 'messages': messages}
@@ -111,7 +112,7 @@ def versions(service: Service, user_id: str) -> dict[str, int]:
 
 
 def shown_message(
-  message: Message, generation: Generation | None, events: list[Event]
+  message: Message, generation: Generation | None, given: list[Receipt]
 ) -> dict[str, Any]:
   version = generation and {
     'global': generation.global_version,
@@ -123,10 +124,6 @@ def shown_message(
     'role': message.role,
     'content': message.content,
     'version': version,
-    'feedback': [shown_event(event) for event in events],
+    'finish_reason': generation and generation.finish_reason,
+    'feedback': [shown(receipt) for receipt in given],
   }
-
-
-def shown_event(event: Event) -> dict[str, Any]:
-  names = ('id', 'kind', 'value', 'comment', 'recv_us')
-  return {**{name: getattr(event, name) for name in names}, 'tags': list(event.tags)}

@@ -80,9 +80,7 @@ class Filling:
     self.used[row], self.slot = end, slot + 1
 
 
-def arrange(
-  lessons: Sequence[Lesson], anchors: Sequence[Said], rows: int, context: int
-) -> Layout:
+def arrange(lessons: Sequence[Lesson], anchors: Sequence[Said], rows: int, context: int) -> Layout:
   """Pairs first, so that each begins at an even slot, then single answers, then anchors. Texts of
   more than `context` tokens lose the beginning of their prompts."""
   order = sorted(range(len(lessons)), key=lambda i: lessons[i].worse is None)

@@ -1,6 +1,7 @@
 """The compiled programs of learning from feedback: few, each for any mixture of lessons.
 
-A batch is cut into parts of one shape, whose gradients add up. Adapter 0 of the decoder is what lies beneath, adapter 1 is trained.
+A batch is cut into parts of one shape, whose gradients add up. Adapter 0 of the decoder is what
+lies beneath, adapter 1 is trained.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from rft_jax.registry import ConfigError
 from rft_jax.serve.packed import Part
 from rft_jax.types import Array, Experience, PyTree
 
-ADAM = dict(b1=0.9, b2=0.95, eps=1e-8)
+BETAS = 0.9, 0.95
 CLIP = 1.0
 
 
@@ -37,7 +38,7 @@ class Programs:
     if config.lora is None or config.lora.adapters != 2:
       raise ConfigError('learning from feedback needs model.lora with adapters=2')
     self.config, self.policy = config, make_policy(config)
-    self.adam = optax.scale_by_adam(**ADAM)
+    self.adam = optax.scale_by_adam(*BETAS)
     shapes = adapter_shapes(config)
     self.shapes = {'layers': jax.tree.map(_alone, shapes, is_leaf=lambda x: isinstance(x, tuple))}
     self.look = jax.jit(self._look)
@@ -82,9 +83,9 @@ class Programs:
     """One step of Adam, at most CLIP of gradient; opt: {'count', 'mu', 'nu'}."""
     norm = optax.global_norm(gradient)
     gradient = jax.tree.map(lambda g: g * jnp.minimum(1, CLIP / jnp.maximum(norm, 1e-9)), gradient)
-    updates, after = self.adam.update(gradient, optax.ScaleByAdamState(**opt), adapter)
+    updates, after = self.adam.update(gradient, optax.ScaleByAdamState(**opt))
     moved = jax.tree.map(lambda x, u: x - lr * u, adapter, updates)
-    return moved, after._asdict()
+    return moved, {name: getattr(after, name) for name in ('count', 'mu', 'nu')}
 
 
 def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:

@@ -28,6 +28,8 @@ class Serving(Protocol):
 
   def stage_canary(self, version: int, share: float) -> Future[None]: ...
 
+  def rows(self) -> dict[str, int]: ...
+
   def offer(self, versions: Iterable[int]) -> Future[None]: ...
 
   def drop(self, scope: str) -> Future[None]: ...
@@ -57,6 +59,8 @@ class Publisher:
     ordered.result()
     if live:
       self.store.versions.served(scope, live).result()
+    for state, number in self.engine.rows().items():
+      self.metrics.adapter_rows.labels(state).set(number)
 
   def catch_up(self):
     """Serves what is live wherever the engine has another version."""
@@ -81,7 +85,6 @@ class Publisher:
     used |= {batch.parent_version for batch in claimed if batch.scope == scope}
     self.shelf.prune(scope, {*line[-way_back - 1 :], *used}, keep)
     if scope == GLOBAL:
-      known = {
-        v.version for v in self.store.versions.all(GLOBAL) if v.status in ('live', 'retired')
-      }
-      self.engine.offer(known & set(self.shelf.numbers(GLOBAL))).result()
+      records = [self.store.versions.get(GLOBAL, number) for number in self.shelf.numbers(GLOBAL)]
+      known = [r.version for r in records if r and r.status in ('live', 'retired')]
+      self.engine.offer(known).result()

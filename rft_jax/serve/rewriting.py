@@ -12,7 +12,7 @@ import numpy as np
 from rft_jax.objectives import feedback as kinds
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import Lesson, Said
+from rft_jax.serve.lessons import Critique, Lesson, Said
 from rft_jax.serve.programs import Programs
 from rft_jax.types import Prompts, PyTree
 
@@ -44,16 +44,17 @@ class Rewriter:
 
     self.sample = jax.jit(sample)
 
-  def better(self, policy: tuple[PyTree, ...], lesson: Lesson, seed: int) -> Said | None:
+  def better(
+    self, policy: tuple[PyTree, ...], lesson: Lesson, critique: Critique, seed: int
+  ) -> Said | None:
     """The most certain of the attempts that do what the critique asks for; None without one.
     policy: weights, base and adapter."""
-    assert lesson.critique is not None
-    said, chip = lesson.better, lesson.critique.chip
-    questions = [q for q in (said.prompt, lesson.critique.prompt) if 0 < len(q) <= self.question]
+    said = lesson.better
+    questions = [q for q in (said.prompt, critique.prompt) if 0 < len(q) <= self.question]
     passing = [
       attempt
       for attempt in self.attempts(policy, questions, lesson.seq, seed)
-      if obeys(chip, said.answer, attempt.ids, self.codec)
+      if obeys(critique.chip, said.answer, attempt.ids, self.codec)
     ]
     if not passing:
       return None
@@ -88,13 +89,18 @@ def obeys(chip: str, before: Sequence[int], after: Sequence[int], codec: Codec) 
   return other and (chip != 'too_long' or len(after) <= SHORTER * len(before))
 
 
-def resolved(lesson: Lesson, better: Said | None, gain: np.ndarray | None) -> list[Lesson]:
-  """What a critique teaches: gain f32[n], the log-probability that each token of the answer gains
-  by the critique; what is known of neither is at least an answer that was not liked."""
-  found = []
+def resolved(lesson: Lesson, better: Said | None, gain: np.ndarray | None) -> Lesson:
+  """What a critique teaches: the better answer above the one before; without one, hindsight.
+
+  gain f32[n]: the log-probability that each token of the answer gains by the critique. A model to
+  which the critique makes the answer likelier has not understood it; then the answer is one that
+  was not liked, and no more.
+  """
+  lesson = replace(lesson, critique=None)
   if better is not None:
-    found.append(replace(lesson, kind=kinds.EDIT, better=better, worse=lesson.better, value=1.0))
-  if gain is not None:
-    advantage = np.clip(gain - gain.mean(), -LIMIT, LIMIT)
-    found.append(replace(lesson, advantage=tuple(map(float, advantage))))
-  return found or [replace(lesson, kind=kinds.THUMB, value=-1.0)]
+    return replace(lesson, kind=kinds.EDIT, better=better, worse=lesson.better, value=1.0)
+  if gain is None or gain.mean() >= 0:
+    return replace(lesson, kind=kinds.THUMB, value=-1.0)
+  advantage = np.clip(gain - gain.mean(), -LIMIT, LIMIT)
+  advantage /= max(1.0, float(np.abs(advantage).mean()))
+  return replace(lesson, advantage=tuple(map(float, advantage)))

@@ -8,11 +8,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from rft_jax.registry import UserError
-from rft_jax.serve import admin, completions, errors, judging, mine, pages
+from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims
 from rft_jax.serve.auth import LOOPBACK
+from rft_jax.serve.backups import keep_copies
 from rft_jax.serve.service import Service
 
 SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
+KEEP_SECONDS = 75  # that an idle connection stays open: longer than clients keep theirs
 DRAIN_SECONDS = 30  # that running answers get at the end
 
 
@@ -20,15 +22,18 @@ def create_app(service: Service) -> FastAPI:
   @contextlib.asynccontextmanager
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await service.auth.ensure_local()
-    sweeping = asyncio.ensure_future(sweep(service))
+    timed = (sweep(service), keep_copies(service.backups, service.metrics.backup.set))
+    tasks = [asyncio.ensure_future(work) for work in timed]
     try:
       yield
     finally:
-      sweeping.cancel()
+      for task in tasks:
+        task.cancel()
+      await asyncio.gather(*tasks, return_exceptions=True)
 
   app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
   errors.install(app)
-  for part in (completions, judging, mine, admin, pages):
+  for part in (completions, judging, mine, admin, keys, shims, pages):
     app.include_router(part.routes(service))
   return app
 
@@ -46,8 +51,9 @@ def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
   anything: beyond this machine, only with keys."""
   if host not in LOOPBACK and not service.store.users.has_keys():
     raise UserError(
-      f'host={host!r} would let everyone on the network in: make an API key first '
-      '(rft_jax.serve.auth.make_key), or serve on 127.0.0.1'
+      f'host={host!r} would let everyone on the network in: make an API key first, by '
+      '--config.mode=keys --config.key.name=me --config.key.scopes=chat,feedback,admin, '
+      'or serve on 127.0.0.1'
     )
   uvicorn.run(
     create_app(service),
@@ -56,5 +62,6 @@ def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
     access_log=False,
     log_level='warning',
     server_header=False,
+    timeout_keep_alive=KEEP_SECONDS,
     timeout_graceful_shutdown=DRAIN_SECONDS,
   )

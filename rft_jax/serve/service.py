@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rft_jax.feedback.store import Store
 from rft_jax.serve.auth import Auth, load_secret
+from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
 from rft_jax.serve.metrics import Metrics
 from rft_jax.serve.protocol import Engine, Learner
@@ -12,7 +13,8 @@ from rft_jax.serve.protocol import Engine, Learner
 
 @dataclass(frozen=True)
 class Options:
-  """Settings of a server. `suggestions`: {title, prompt, hint} for the page's welcome."""
+  """Settings of a server. `suggestions`: {title, prompt, hint, example} for the page's
+  welcome, `example` being a correction to begin with."""
 
   model: str = 'rft'  # what the page calls the model
   max_tokens: int = 256  # of an answer that does not say
@@ -20,6 +22,8 @@ class Options:
   ping_seconds: float = 15.0
   suggestions: tuple[dict[str, str], ...] = ()
   rates: Rates = field(default_factory=Rates)
+  backup_seconds: float = 86_400.0  # between copies of the store
+  backups: int = 7  # copies that stay; 0: none are made
 
 
 class Service:
@@ -36,5 +40,6 @@ class Service:
     self.options = options or Options()
     self.metrics = metrics or Metrics()
     self.limits = Limits(self.options.rates)
+    self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))
     self.auth = Auth(store, secret)

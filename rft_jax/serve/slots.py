@@ -15,16 +15,19 @@ import numpy as np
 from flax import struct
 
 from rft_jax.models.attention import KV
+from rft_jax.models.lora import adapter_shapes
 from rft_jax.models.policy import decode_copy
 from rft_jax.models.transformer import UNROLL, Decoder, Memory
 from rft_jax.sampling import Sampling, draw
-from rft_jax.serve.bank import rows_of
 from rft_jax.types import Array, PyTree
+
+Adapters = tuple[PyTree, PyTree]
+"""The global and the personal one, as the bank gives them."""
 
 
 class Wish(NamedTuple):
-  """How a slot answers: length, of its prompt; end: the place that it stops at; rows i32[2]: of its
-  global and its personal adapter. All i32 but seed u32, temperature and top_p f32."""
+  """How a slot answers: length, of its prompt; end: the place that it stops at. All i32 but seed
+  u32, temperature and top_p f32."""
 
   length: Array
   end: Array
@@ -32,26 +35,22 @@ class Wish(NamedTuple):
   temperature: Array
   top_p: Array
   top_k: Array
-  rows: Array
 
 
-NOTHING = Wish(
-  *(np.int32(1), np.int32(1), np.uint32(0), np.float32(0), np.float32(1), np.int32(0)),
-  np.zeros(2, np.int32),
-)
+NOTHING = Wish(np.int32(1), np.int32(1), np.uint32(0), np.float32(0), np.float32(1), np.int32(0))
 """The shortest wish there is, to compile for."""
 
 
 class Slots(struct.PyTreeNode):
-  """cache: see `Decoder.empty_cache`, without groups; state [S,D]: predicts the next token; index
-  i32[S]: how many tokens are in the cache; wish: of every slot, [S,...]; use f32[S,R]: of each
-  row of the bank."""
+  """cache: see `Decoder.empty_cache`, without groups; adapters: for each entry of it, each slot's
+  own, matrix -> module -> a [S,1,D,2r], b [S,1,2r,...]; state [S,D]: predicts the next token; index
+  i32[S]: how many tokens are in the cache; wish: of every slot, [S]."""
 
   cache: tuple[KV, ...]
+  adapters: tuple[PyTree, ...]
   state: Array
   index: Array
   wish: Wish
-  use: Array
 
 
 class Written(NamedTuple):
@@ -74,7 +73,7 @@ class Device:
     self.decoder, self.stop, self.chunk = decoder, np.array(stop, np.int32), chunk
     self.apply: Any = decoder.apply
     self.count, self.context = size
-    self.deep = decoder.config.num_hidden_layers > UNROLL
+    self.axis = int(decoder.config.num_hidden_layers > UNROLL)  # That counts the slots.
     self.weights = jax.tree.map(jnp.asarray, decode_copy(decoder.config, params['decoder']))
     self.memory = self.apply(self.weights, None, method='memory')
     weight: Any = jax.tree.leaves(self.weights)[0]
@@ -82,8 +81,8 @@ class Device:
     self.buckets = buckets(self.context)
     compiled = functools.partial(jax.jit, out_shardings=self.home)
     self._empty = compiled(self._emptied)
-    self._prefill = compiled(self._prefilled, donate_argnums=3)
-    self._decode = compiled(self._decoded, donate_argnums=3)
+    self._prefill = compiled(self._prefilled, donate_argnums=2)
+    self._decode = compiled(self._decoded, donate_argnums=2)
     self.slots = self._empty()
 
   def clear(self) -> None:
@@ -94,62 +93,64 @@ class Device:
     """Whether a program that failed has taken the slots with it."""
     return any(x.is_deleted() for x in jax.tree.leaves(self.slots))
 
-  def prefill(self, bank: PyTree, slot: int, ids: Sequence[int], wish: Wish) -> None:
-    """Reads a prompt into a slot."""
+  def prefill(self, slot: int, ids: Sequence[int], wish: Wish, adapters: Adapters) -> None:
+    """Reads a prompt into a slot, which keeps a copy of the adapters."""
     width = next(size for size in self.buckets if size >= len(ids))
     tokens = np.zeros((1, width), np.int32)
     tokens[0, : len(ids)] = ids
-    args = self.weights, self.memory, bank, self.slots, tokens, np.int32(slot), wish
+    args = self.weights, self.memory, self.slots, tokens, np.int32(slot), wish, adapters
     self.slots = self._prefill(*args)
 
-  def decode(self, bank: PyTree, active: np.ndarray) -> Written:
+  def decode(self, active: np.ndarray) -> Written:
     """The next tokens of the slots that are active bool[S], on the host."""
-    args = self.weights, self.memory, bank, self.slots, active
-    self.slots, written = self._decode(*args)
+    self.slots, written = self._decode(self.weights, self.memory, self.slots, active)
     return jax.device_get(written)
 
   def _emptied(self) -> Slots:
     config, n = self.decoder.config, self.count
-    assert config.lora is not None
+    zeros = lambda shape: jnp.zeros((shape[0], *shape[2:]), config.dtype)
+    shapes = adapter_shapes(config)
+    one = {'layers': jax.tree.map(zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))}
+    repeat = lambda x: jnp.repeat(x, n, self.axis)
     return Slots(
       self.apply(self.weights, n, 1, self.context, method='empty_cache'),
+      jax.tree.map(repeat, self._pair((one, one))),
       jnp.zeros((n, config.hidden_size), config.dtype),
       jnp.zeros(n, jnp.int32),
-      jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), NOTHING),
-      jnp.zeros((n, config.lora.adapters)),
+      jax.tree.map(lambda x: jnp.zeros(n, x.dtype), NOTHING),
     )
 
-  def _prefilled(self, weights, memory, bank, slots: Slots, tokens, slot, wish: Wish) -> Slots:
+  def _prefilled(self, weights, memory, slots: Slots, tokens, slot, wish, adapters) -> Slots:
     valid = jnp.arange(tokens.shape[1])[None] < wish.length
-    own, one = rows_of(bank, wish.rows, self.deep), jnp.float32([[1, 1]])
-    states, found = self.apply(weights, tokens, valid, _joined(memory, own), one, method='read')
-    cache = jax.tree.map(
-      lambda cache, new: _write(cache, new, slot, int(self.deep)), slots.cache, _as_cache(found)
+    own = self._pair(adapters)
+    shared = jax.tree.map(lambda x: x.squeeze(self.axis), own)
+    states, found = self.apply(
+      weights, tokens, valid, _joined(memory, shared), jnp.ones((1, 1)), method='read'
     )
-    use = (jnp.arange(slots.use.shape[1]) == wish.rows[:, None]).sum(0).at[0].set(0)
+    write = functools.partial(_write, slot=slot, axis=self.axis)
     put = lambda all, new: all.at[slot].set(new)
     return Slots(
-      cache,
+      jax.tree.map(write, slots.cache, _as_cache(found)),
+      jax.tree.map(write, slots.adapters, own),
       put(slots.state, states[0, wish.length - 1]),
       put(slots.index, wish.length),
       jax.tree.map(put, slots.wish, wish),
-      put(slots.use, use.astype(jnp.float32)),
     )
 
-  def _decoded(self, weights, memory, bank, slots: Slots, active) -> tuple[Slots, Written]:
-    memory, apply = _joined(memory, bank), self.apply
+  def _decoded(self, weights, memory, slots: Slots, active) -> tuple[Slots, Written]:
+    memory, whole = _joined(memory, slots.adapters), jnp.ones((self.count, 1))
 
     def body(carry):
       step, done, slots, written = carry
-      logits = apply(weights, slots.state, method='logits')
+      logits = self.apply(weights, slots.state, method='logits')
       token, logp = self._drawn(logits, slots, ~done)
       written = Written(
         written.tokens.at[:, step].set(token),
         written.logps.at[:, step].set(logp),
         written.count + ~done,
       )
-      args = token[:, None], slots.index, memory, None, slots.cache, slots.use
-      state, cache = apply(weights, *args, method='decode')
+      args = token[:, None], slots.index, memory, None, slots.cache, whole
+      state, cache = self.apply(weights, *args, method='decode')
       index = slots.index + ~done
       done |= (token[:, None] == self.stop).any(1) | (index >= slots.wish.end)
       return step + 1, done, slots.replace(state=state, cache=cache, index=index), written
@@ -160,6 +161,15 @@ class Device:
     )
     going = lambda carry: (carry[0] < self.chunk) & ~carry[1].all()
     return jax.lax.while_loop(going, body, (jnp.int32(0), ~active, slots, nothing))[2:]
+
+  def _pair(self, adapters: Adapters) -> tuple[PyTree, ...]:
+    """Two adapters as one of twice the rank, of one slot, for each entry of the memory."""
+    join = lambda path, *x: jnp.concatenate(x, -1 if path[-1].key == 'a' else 1)[:, None, None]
+    layers = jax.tree.map_with_path(join, *(one['layers'] for one in adapters))
+    if self.axis:
+      return (layers,)
+    count = self.decoder.config.num_hidden_layers
+    return tuple(jax.tree.map(lambda x: x[i], layers) for i in range(count))
 
   def _drawn(self, logits, slots: Slots, active) -> tuple[Array, Array]:
     """Slots that are not active want no truncation, which all would wait for."""
@@ -183,10 +193,10 @@ def buckets(context: int) -> list[int]:
   return [*(size for size in (2**i for i in range(5, 31)) if size < context), context]
 
 
-def _joined(memory: tuple[Memory, ...], bank: tuple[PyTree, ...]) -> tuple[Memory, ...]:
+def _joined(memory: tuple[Memory, ...], adapters: tuple[PyTree, ...]) -> tuple[Memory, ...]:
   return tuple(
-    Memory({**layer.weights, 'adapters': adapters}, None)
-    for layer, adapters in zip(memory, bank, strict=True)
+    Memory({**layer.weights, 'adapters': own}, None)
+    for layer, own in zip(memory, adapters, strict=True)
   )
 
 

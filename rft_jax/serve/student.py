@@ -1,4 +1,4 @@
-"""Learning from a batch of feedback: an adapter goes in, a better one comes out, or a reason why not.
+"""Learning from feedback: an adapter goes in, a better one comes out, or a reason why not.
 
 Each event is pushed until it meets its margin and no further; anchors, the reference's own answers
 to other prompts, hold everything else where it is.
@@ -13,17 +13,18 @@ from rft_jax.models.config import ModelConfig
 from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
 from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import Lesson, Said
+from rft_jax.serve.lessons import Critique, Lesson, Said
 from rft_jax.serve.packed import arrange, empty
 from rft_jax.serve.programs import Programs
 from rft_jax.serve.rewriting import Rewriter, resolved
 from rft_jax.serve.study import Options, Outcome, State, Study
 from rft_jax.types import PyTree
 
+
 def rate(config: ModelConfig) -> float:
-  """The learning rate: 0.01 up to a width of 128, where it was measured; above in inverse
+  """The learning rate: 0.005 up to a width of 128, where it was measured; above in inverse
   proportion."""
-  return 0.01 * min(1.0, 128 / config.hidden_size)
+  return 0.005 * min(1.0, 128 / config.hidden_size)
 
 
 def begun(name: str, leaf: np.ndarray, draw: np.random.Generator) -> np.ndarray:
@@ -51,7 +52,8 @@ class Student:
     self.options = options or Options()
     self.weights, self.anchors = {'decoder': params['decoder']}, tuple(anchors)
     losses = make_losses(self.options.pair, self.options.single)
-    self.programs = Programs(config, losses, self.options.lr or rate(config))
+    self.lr = self.options.lr or rate(config)
+    self.programs = Programs(config, losses, self.lr)
     self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
     self.nothing = self.programs.nothing()
 
@@ -83,18 +85,20 @@ class Student:
 
   def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
     """Lessons with critiques turned into what they teach."""
-    found = []
-    for lesson in lessons:
-      if lesson.critique is None:
-        found.append(lesson)
-        continue
-      better = self.rewriter.better(policy, lesson, seed)
-      found += resolved(lesson, better, self._gain(policy, lesson))
-    return found
+    return [
+      lesson
+      if lesson.critique is None
+      else resolved(lesson, *self._rewritten(policy, lesson, lesson.critique, seed))
+      for lesson in lessons
+    ]
 
-  def _gain(self, policy, lesson: Lesson) -> np.ndarray | None:
-    """What the critique adds to the log-probability of each token of the answer."""
-    prompt, said = lesson.critique.prompt, lesson.better
+  def _rewritten(self, policy, lesson: Lesson, critique: Critique, seed: int):
+    better = self.rewriter.better(policy, lesson, critique, seed)
+    return better, None if better else self._gain(policy, lesson.better, critique.prompt)
+
+  def _gain(self, policy, said: Said, prompt: tuple[int, ...]) -> np.ndarray | None:
+    """What a critique in the prompt adds to the log-probability of each token of the answer; None
+    where it does not fit."""
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
     options, after = self.options, said._replace(prompt=prompt)

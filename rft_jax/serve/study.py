@@ -9,22 +9,23 @@ import jax
 import numpy as np
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import KINDS, Seen
-from rft_jax.serve.lessons import Lesson
+from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
+from rft_jax.serve.lessons import NEGATIVE, Lesson
 from rft_jax.serve.margins import Verdict, judge
-from rft_jax.serve.programs import Programs
 from rft_jax.serve.packed import Layout, Part
+from rft_jax.serve.programs import Programs
 from rft_jax.types import PyTree
 
 State = dict[str, Any]
 """{'adapter': Adapter, 'opt': {'count': i32[], 'mu': Adapter, 'nu': Adapter}}, NumPy."""
 CROWD = 8  # thumbs from which on they are measured against how far the policy has moved
+DOWN = 0.2  # of the budget: for what only says what not to write
 SCALES = (0.5, 0.25, 0.125)
 
 
-@dataclasses.dataclass(frozen=True)
-class Budget:
-  """Nats per token of the anchors, at most: from the reference, and from the version before."""
+class Budget(NamedTuple):
+  """KL in nats per token, at most, of the anchors, and of what is voted down: from the reference,
+  and from the version before."""
 
   to_ref: float
   to_live: float
@@ -34,7 +35,8 @@ class Budget:
 class Options:
   """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
   holds a text of that length, or several shorter ones; lr: 0 for what suits the
-  width (see `student.rate`); hold: weight of the KL from the reference at the anchors; pair,
+  width (see `student.rate`); hold: weight of the KL from the reference at the anchors, which keeps
+  other answers, and at what is voted down, which keeps the loss from going anywhere; pair,
   single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
   for each question."""
 
@@ -52,7 +54,7 @@ class Options:
 
 class Outcome(NamedTuple):
   """state: the new one, or the one before where `rejected` has a reason. metrics: steps, stopped
-  (margin | budget | steps), scale, kl_to_ref, kl_to_live (nats per token of the anchors), sign,
+  (margin | budget | steps), scale, kl_to_ref, kl_to_live (see `Budget`), sign,
   replay_drift, loss/KIND. margins: by event seq, how far it is past its margin."""
 
   state: State
@@ -62,8 +64,8 @@ class Outcome(NamedTuple):
 
 
 class Sight(NamedTuple):
-  """What is known of a candidate: of its tokens, its lessons, the loss by kind, and the mean KL of
-  the anchors from the reference and from the version before."""
+  """What is known of a candidate: of its tokens, its lessons, the loss by kind, and how far it is
+  from the reference and from the version before (see `Budget`)."""
 
   seen: list[Seen]
   verdicts: list[Verdict]
@@ -73,7 +75,7 @@ class Sight(NamedTuple):
 
 
 class Study:
-  """One batch and the policy that it meets: weights, base, and the adapter of the version before."""
+  """One batch and the policy that it meets: weights, base, the adapter of the version before."""
 
   def __init__(
     self,
@@ -86,14 +88,17 @@ class Study:
     self.programs, self.options, self.lessons, self.layout = programs, options, lessons, layout
     self.weights, self.base, self.before = policy
     self.held = [self._states(part) for part in layout.parts]
-    targets = [part.rows.target.sum(1) for part in layout.parts]
-    self.anchored = sum((n * a).sum() for n, a in zip(targets, layout.anchors, strict=True))
-    for part, anchors in zip(layout.parts, layout.anchors, strict=True):
-      part.rows.hold[:] = options.hold * anchors / self.anchored
+    downs = [single(part.rows) & (part.rows.value < 0) for part in layout.parts]
+    self.groups = [group for group in (layout.anchors, downs) if np.any(group)]
+    for group in self.groups:
+      for part, chosen in zip(layout.parts, group, strict=True):
+        part.rows.hold[chosen] = options.hold / self.tokens(group)
 
   def learn(self, state: State, budget: Budget, nothing: PyTree) -> Outcome:
     candidate, opt, steps = self.before, state['opt'], 0
     sight = self.first()
+    if all(lesson.value < 0 for lesson in self.lessons):
+      budget = budget._replace(to_ref=max(DOWN * budget.to_ref, sight.to_ref))
     if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
       for part in self.layout.parts:
         part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
@@ -116,10 +121,12 @@ class Study:
   def weigh(self, verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
     active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
+    total = max(sum(active), 1e-9)
     for part in self.layout.parts:
       part.rows.weight[:] = 0
-    for weight, (part, slot) in zip(active, self.layout.places, strict=True):
-      self.layout.parts[part].rows.weight[slot] = weight / max(sum(active), 1e-9)
+    for lesson, weight, (part, slot) in zip(self.lessons, active, self.layout.places, strict=True):
+      share = weight / total if lesson.value >= 0 else min(weight / total, NEGATIVE)
+      self.layout.parts[part].rows.weight[slot] = share / slope(lesson)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -132,20 +139,21 @@ class Study:
 
   def within(self, candidate: PyTree, sight: Sight, budget: Budget, nothing: PyTree):
     """The candidate, or the longest way towards it that is within the budget."""
-    scale, tried = 1.0, candidate
-    for scale in (1.0, *SCALES):
-      if scale < 1:
-        tried = self.programs.between(self.before, candidate, np.float32(scale))
-        _, sight = self.pull(tried, nothing)
-      reason = excess(sight, budget)
-      if not reason:
+    reason = excess(sight, budget)
+    if not reason:
+      return candidate, sight, 1.0, ''
+    for scale in SCALES:
+      tried = self.programs.between(self.before, candidate, np.float32(scale))
+      _, sight = self.pull(tried, nothing)
+      if not excess(sight, budget):
         return tried, sight, scale, ''
-    return self.before, sight, scale, reason
+    return self.before, sight, 0.0, reason
 
   def first(self) -> Sight:
     """What the policy says before it learns."""
-    policy, pairs = (self.weights, self.base, self.before), zip(
-      self.layout.parts, self.held, strict=True
+    policy, pairs = (
+      (self.weights, self.base, self.before),
+      zip(self.layout.parts, self.held, strict=True),
     )
     seen = [self.programs.peek(*policy, part, states[1], *states) for part, states in pairs]
     return self.sight(seen, np.zeros(len(KINDS)))
@@ -163,15 +171,21 @@ class Study:
 
   def sight(self, seen: list[Seen], losses: np.ndarray) -> Sight:
     seen, layout = jax.device_get(seen), self.layout
-    mean = lambda name: float(
-      sum(getattr(x, name)[a].sum() for x, a in zip(seen, layout.anchors, strict=True))
-      / self.anchored
-    )
     verdicts = [
       judge(lesson, slot, layout.parts[part].rows, seen[part])
       for lesson, (part, slot) in zip(self.lessons, layout.places, strict=True)
     ]
-    return Sight(seen, verdicts, losses, mean('to_ref'), mean('to_old'))
+    moved = (self.moved([getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
+    return Sight(seen, verdicts, losses, *moved)
+
+  def tokens(self, group: list[np.ndarray]) -> int:
+    pairs = zip(self.layout.parts, group, strict=True)
+    return sum(int(part.rows.target[chosen].sum()) for part, chosen in pairs)
+
+  def moved(self, kl: list[np.ndarray]) -> float:
+    """The larger of the means over the tokens of the anchors and of what is voted down."""
+    spent = lambda group: sum(float(x[chosen].sum()) for x, chosen in zip(kl, group, strict=True))
+    return max(spent(group) / self.tokens(group) for group in self.groups)
 
   def report(self, sight: Sight) -> dict[str, float | str]:
     rewards = [v.reward for v in sight.verdicts if v.reward]
@@ -195,6 +209,23 @@ class Study:
     """Of the reference, and of the policy before."""
     policy = self.weights, self.base, self.before
     return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+
+
+def single(rows: Rows) -> np.ndarray:
+  """Which answers are voted for or against on their own."""
+  return (rows.kind == kinds.THUMB) | (rows.kind == kinds.RATING)
+
+
+def slope(lesson: Lesson) -> float:
+  """Of the lesson's loss when it begins, by the log-probability of an average token: losses of all
+  kinds are divided by it, and so push as hard as imitation does."""
+  slopes = {
+    kinds.THUMB: BETA / 4,
+    kinds.RATING: 2 * BETA * max(abs(lesson.value), 0.1),
+    kinds.PAIR: BETA / 2,
+    kinds.TIE: BETA / 2,
+  }
+  return slopes[lesson.kind] * len(lesson.better.answer) if lesson.kind in slopes else 1.0
 
 
 def excess(sight: Sight, budget: Budget) -> str:

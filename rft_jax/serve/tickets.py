@@ -17,7 +17,7 @@ class Ticket:
   """What the engine knows of one request. Its reader is told, in the engine's thread: None once it
   is admitted, then pieces up to the one with a finish_reason; an EngineError is the last.
 
-  limit: how many tokens it may have; versions and rows: (global, personal), fixed at admission.
+  limit: how many tokens it may have; versions: (global, personal), fixed at admission.
   """
 
   def __init__(self, request: Request, prompt_ids: Sequence[int], limit: int, codec: Codec):
@@ -26,7 +26,6 @@ class Ticket:
     self.tell: Callable[[Told], None] = lambda told: None
     self.withdraw: Callable[[], None] = lambda: None
     self.versions: tuple[int, int] = (0, 0)
-    self.rows: tuple[int, int] = (0, 0)
     self.tokens = 0
     self.cancelled = False
 

@@ -40,16 +40,21 @@ class Training:
     self.sizes: dict[str, int] = {}  # of the next batch, where the last one was refused
     self.failures: dict[str, int] = {}  # in a row
     self.problems: dict[str, str] = {}
-    self.claimed: dict[str, Batch] = {}  # before the last start, or while the store cannot write
+    self.claimed: dict[str, Batch] = {}  # whose end the ledger does not know yet
 
   def turn(self, scope: str) -> float | None:
     """Learns from what waits for a scope. Seconds until it should have another turn, None where
     nothing waits."""
     try:
-      batch = self.claimed.pop(scope, None) or self.claim(scope)
-      return None if batch is None else self.finish(batch)
+      batch = self.claimed.get(scope) or self.claim(scope)
+      if batch is None:
+        return None
+      self.claimed[scope] = batch
+      pause = self.finish(batch)
     except StoreUnavailable as error:
       return self.failed(scope, error)
+    del self.claimed[scope]
+    return pause
 
   def claim(self, scope: str) -> Batch | None:
     size = self.sizes.get(scope, self.limits.batch)
@@ -87,7 +92,8 @@ class Training:
       else:
         made = candidate.adapter and (version.version, candidate.adapter)
         self.publisher.serve(batch.scope, made or None)
-      self.publisher.measure(batch)
+      if self.status(version) == 'live':
+        self.publisher.measure(batch)
       self.publisher.prune(batch.scope, self.limits.keep, self.limits.way_back)
     except Exception as error:
       self.failed(batch.scope, error)
@@ -157,8 +163,6 @@ class Training:
       self.store.ledger.abandon(batch, described(error)).result()
     except LedgerError:
       self.discard(batch)
-    except StoreUnavailable:
-      self.claimed[batch.scope] = batch
     return self.failed(batch.scope, error)
 
   def failed(self, scope: str, error: Exception) -> float:

@@ -10,13 +10,15 @@ const percent = value => `${Math.round(value * 100)} %`
 let scope = 'global'
 
 function plots({ latency, reflection, satisfaction, versions }) {
-  const waits = latency.map(({ t_us, ms }) => [t_us, ms])
+  // What everybody learns waits for others who agree: that is not how long learning takes.
+  const own = latency.filter(row => row.scope !== 'global')
+  const waits = own.map(({ t_us, ms }) => [t_us, ms])
   const arms = [...new Set(satisfaction.map(({ arm }) => arm))]
   const rates = arm =>
     satisfaction.filter(row => row.arm === arm && row.n).map(({ t_us, up, n }) => [t_us, up / n])
   return [
     plot({
-      title: 'From vote to served',
+      title: 'From vote to served, personal',
       testid: 'plot-latency',
       format: seconds,
       series: [
@@ -43,6 +45,7 @@ function plots({ latency, reflection, satisfaction, versions }) {
     plot({
       title: 'Versions published',
       testid: 'plot-versions',
+      stepped: true,
       format: value => String(Math.round(value)),
       series: [{ name: 'version', points: versions.map(({ t_us, version }) => [t_us, version]) }],
     }),
@@ -63,7 +66,9 @@ async function act(question, path, body) {
 }
 
 function rollback(version) {
-  const text = `Answers come from version ${version} at once, and later lessons are set aside.`
+  const text =
+    `Answers come from version ${version} at once. Later lessons are set aside, and learning stops ` +
+    'until you resume it.'
   return act(
     { title: `Roll back to version ${version}?`, text, action: 'Roll back' },
     '/admin/rollback',
@@ -88,10 +93,10 @@ function versionRow(row, live) {
       { class: `state ${isLive ? 'live' : row.status}` },
       isLive ? 'live' : row.status.replace('_', ' '),
     ),
-    new Date(row.created_us / 1000).toLocaleString(),
+    row.created_us ? new Date(row.created_us / 1000).toLocaleString() : 'before it learned',
     String(row.n_events ?? 0),
     row.kl_to_ref?.toFixed(3) ?? '',
-    row.version < live ? back : '',
+    row.version < live && row.status !== 'rolled_back' ? back : '',
   ]
   return h(
     'tr',
@@ -117,8 +122,12 @@ function table(caption, heads, rows) {
 }
 
 function scopeChoice(users) {
-  const names = ['global', ...users.map(({ user_id: id }) => `u:${id}`)]
-  const options = names.map(name => h('option', { value: name, selected: name === scope }, name))
+  const option = (value, name) => h('option', { value, selected: value === scope }, name)
+  const taught = users.filter(({ n_events: n }) => n)
+  const options = [
+    option('global', 'Everybody'),
+    ...taught.map(({ user_id: id, display }) => option(`u:${id}`, display || id)),
+  ]
   const change = event => {
     scope = event.target.value
     refresh()
@@ -155,7 +164,7 @@ function userRow(user) {
     disabled: user.quarantined,
   })
   const cells = [
-    h('code', {}, user.user_id),
+    h('span', {}, user.display && `${user.display} `, h('code', {}, user.user_id)),
     String(user.n_events),
     user.trust?.toFixed(2) ?? '',
     String(user.version ?? ''),
@@ -201,7 +210,7 @@ export async function refresh() {
       h('h1', {}, 'How it learns'),
       h('div', { class: 'plots' }, plots(metrics)),
       versionsPart(versions, users),
-      table('Users', heads, users.map(userRow)),
+      table('Users', heads, users.sort((a, b) => b.n_events - a.n_events).map(userRow)),
       h(
         'div',
         { class: 'bar' },

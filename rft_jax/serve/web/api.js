@@ -32,6 +32,13 @@ async function failure(response) {
   return new ApiError(message, response.status, Number(response.headers.get('Retry-After')) || 0)
 }
 
+/** JSON without what the server refuses in a text: NUL and halves of letters. */
+function serialised(body) {
+  const clean = (_, value) =>
+    typeof value === 'string' ? value.toWellFormed().replaceAll('\0', '') : value
+  return body && JSON.stringify(body, clean)
+}
+
 /** Sends a request and returns the Response; throws ApiError, or AbortError when `signal` fired. */
 export async function request(method, path, body, signal) {
   const headers = {
@@ -40,7 +47,7 @@ export async function request(method, path, body, signal) {
   }
   let response
   try {
-    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) })
+    response = await fetch(path, { method, headers, signal, body: serialised(body) })
   } catch (error) {
     if (error.name === 'AbortError') throw error
     throw new ApiError('The server cannot be reached. Are you offline?')

@@ -12,6 +12,7 @@ import { hero } from './teach.js'
 import { Conversation } from './tree.js'
 
 const POLL = 5000 // ms between looks at the served version
+const SOON = 700 // ms after which a lesson that was taken back is usually unlearned
 let me = null
 let served = {}
 
@@ -27,6 +28,7 @@ function showVersion(version) {
   badge.classList.remove('pulse')
   badge.getBoundingClientRect() // Draws it without, else the animation does not start again.
   badge.classList.add('pulse')
+  if (!byId('drawer').hidden) refreshDrawer()
 }
 
 /** Status and problems of the whole page; '' when there are none. */
@@ -160,9 +162,7 @@ function listen() {
     ({ status }) => ['served', 'rolled_back', 'retracted'].includes(status) && look(),
   )
   on('rft:delivered', ({ item }) => {
-    if (item.method !== 'DELETE') return
-    look()
-    if (!byId('drawer').hidden) refreshDrawer()
+    if (item.method === 'DELETE') setTimeout(look, SOON)
   })
   on('rft:conversation', ({ id, elsewhere }) => {
     if (elsewhere) return

@@ -89,6 +89,7 @@ async function write(message, user, signal, compare, named) {
       if (piece.rft) adopt(here, user, message, piece.rft, named)
       if (!piece.text) continue
       const follow = atEnd()
+      message.shown ??= performance.now()
       message.content += piece.text
       views.get(message.pair?.a ?? message)?.paint()
       if (follow) requestAnimationFrame(toEnd)
@@ -98,7 +99,7 @@ async function write(message, user, signal, compare, named) {
     message.state = error.name === 'AbortError' && message.stored ? 'stopped' : 'failed'
     message.error = error.name === 'AbortError' ? 'Stopped before the answer began.' : error.message
   }
-  message.shown = performance.now()
+  message.shown ??= performance.now()
 }
 
 /** The server's names for what the page has made up so far. */
@@ -114,7 +115,7 @@ function adopt(here, user, message, rft, named) {
     here.title = user.content.slice(0, 60)
     emit('rft:conversation', here)
   }
-  emit('rft:version', rft.version)
+  if (message.model === 'rft') emit('rft:version', rft.version)
   named?.()
 }
 

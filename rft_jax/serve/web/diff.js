@@ -8,6 +8,11 @@ function words(text) {
   return text.match(/\s+|[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? []
 }
 
+/** Whether two texts differ in nothing but space. */
+export function sameWords(a, b) {
+  return a.split(/\s+/).join(' ').trim() === b.split(/\s+/).join(' ').trim()
+}
+
 /** Lengths of the longest common subsequences of all pairs of tails. */
 function common(a, b) {
   const table = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1))

@@ -63,9 +63,7 @@ function failure(message, retry) {
 
 export function versionText(version) {
   if (!version) return ''
-  return version.personal
-    ? `version ${version.global}, yours ${version.personal}`
-    : `version ${version.global}`
+  return `model v${version.global}` + (version.personal ? `, yours v${version.personal}` : '')
 }
 
 function userView(message) {
@@ -92,7 +90,6 @@ export function messageView(message, tree, handlers) {
     live.element,
   )
   if (message.state === 'streaming') return { element, paint: live.paint }
-  if (message.state === 'stopped') element.append(h('p', { class: 'muted small' }, 'Stopped'))
   if (message.state === 'failed') {
     element.append(failure(message, () => handlers.retry(message)))
     return { element, paint() {} }
@@ -111,6 +108,11 @@ export function messageView(message, tree, handlers) {
     ...branches(message, tree, handlers.choose),
     h('span', { class: 'answer-version', testid: 'answer-version' }, versionText(message.version)),
   ]
+  if (message.state === 'stopped') {
+    // Half an answer teaches nothing: there is nothing to judge.
+    element.append(h('p', { class: 'muted small' }, 'Stopped'), h('div', { class: 'vote-row' }, more))
+    return { element, paint() {} }
+  }
   const bar = voteBar(message, changed, more)
   changed()
   element.append(bar)

@@ -15,10 +15,15 @@ function ticks(low, high) {
   )
 }
 
-function bounds(values, zero) {
-  const low = Math.min(...values, ...(zero ? [0] : []))
+function bounds(values) {
   const high = Math.max(...values)
-  return high > low ? [low, high] : [low, low + 1]
+  return high > 0 ? [0, high] : [0, 1]
+}
+
+/** The first and the last time; a single one gets a minute around it. */
+function span(times) {
+  const [first, last] = [Math.min(...times), Math.max(...times)]
+  return last > first ? [first, last] : [first - 30e6, last + 30e6]
 }
 
 function clock(us) {
@@ -35,10 +40,12 @@ function axes(x, y, [t0, t1], [low, high], format) {
   return [...rows, time(t0, 'start'), time(t1, 'end')]
 }
 
-function line(points, x, y, i) {
-  const d = points
-    .map(([t, value], k) => `${k ? 'L' : 'M'}${x(t).toFixed(1)} ${y(value).toFixed(1)}`)
-    .join('')
+function line(points, x, y, i, stepped) {
+  const place = ([t, value], k) => {
+    const [left, top] = [x(t).toFixed(1), y(value).toFixed(1)]
+    return k && stepped ? `H${left}V${top}` : `${k ? 'L' : 'M'}${left} ${top}`
+  }
+  const d = points.map(place).join('')
   const [t, value] = points.at(-1)
   return [
     svg('path', { class: `line line-${i}`, d }),
@@ -71,8 +78,11 @@ function table(series, format) {
   )
 }
 
-/** series: [{name, points: [[t_us, value]]}]; format(value) writes a value with its unit. */
-export function plot({ title, series, format, testid, range }) {
+/**
+ * series: [{name, points: [[t_us, value]]}]; format(value) writes a value with its unit; `stepped`
+ * values hold until the next one.
+ */
+export function plot({ title, series, format, testid, range, stepped }) {
   const drawn = series.filter(({ points }) => points.length)
   const caption = h(
     'figcaption',
@@ -94,13 +104,8 @@ export function plot({ title, series, format, testid, range }) {
       h('p', { class: 'muted' }, 'No data yet.'),
     )
   const all = drawn.flatMap(({ points }) => points)
-  const times = bounds(all.map(([t]) => t))
-  const [low, high] =
-    range ??
-    bounds(
-      all.map(([, value]) => value),
-      true,
-    )
+  const times = span(all.map(([t]) => t))
+  const [low, high] = range ?? bounds(all.map(([, value]) => value))
   const x = t => LEFT + ((t - times[0]) / (times[1] - times[0])) * (WIDTH - LEFT - RIGHT)
   const y = value => HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM)
   const lasts = drawn.map(({ name, points }) => `${name}, last ${format(points.at(-1)[1])}`)
@@ -109,7 +114,7 @@ export function plot({ title, series, format, testid, range }) {
     'svg',
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': label },
     axes(x, y, times, [low, high], format),
-    drawn.flatMap(({ points }, i) => line(points, x, y, i)),
+    drawn.flatMap(({ points }, i) => line(points, x, y, i, stepped)),
   )
   return h('figure', { class: 'plot', testid }, caption, chart, table(drawn, format))
 }

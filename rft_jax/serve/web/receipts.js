@@ -43,9 +43,10 @@ export function track(news) {
 
 function line({ status, reasons, applied_version: version, latency_ms: latency }) {
   const details = []
-  if (status === 'served' && version !== null) details.push(`version ${version}`)
+  if (status === 'served' && version !== null) details.push(`yours v${version}`)
   if (status === 'served' && latency?.total) details.push(seconds(latency.total))
-  const reason = status === 'served' || QUIET.has(status) ? '' : (reasons ?? []).join('; ')
+  const why = (reasons ?? []).map(reason => reason.replace(/^\w+: /, '')) // Without its code word.
+  const reason = status === 'served' || QUIET.has(status) ? '' : why.join('; ')
   return [ENDS[status], ...details].join(', ') + (reason && `: ${reason}`)
 }
 

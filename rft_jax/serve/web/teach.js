@@ -2,7 +2,7 @@
 
 import { complete } from './api.js'
 import { button, byId, emit, h, icon, isRepeat, on } from './dom.js'
-import { markNews } from './diff.js'
+import { markNews, sameWords } from './diff.js'
 import { vote } from './feedback.js'
 import { liveText, versionText } from './message.js'
 import { receiptView, seconds } from './receipts.js'
@@ -52,7 +52,9 @@ class Lesson {
     try {
       for await (const piece of complete({ ...body, metadata: metadata ?? {} })) {
         if (piece.rft) this.adopt(message, piece.rft, version)
-        message.content += piece.text ?? ''
+        if (!piece.text) continue
+        message.shown ??= performance.now()
+        message.content += piece.text
         live.paint()
       }
     } catch (error) {
@@ -71,7 +73,7 @@ class Lesson {
       return null
     }
     message.state = 'done'
-    message.shown = performance.now()
+    message.shown ??= performance.now()
     live.draw()
     return message
   }
@@ -131,7 +133,7 @@ class Lesson {
     this.receipt = receipt
     this.second = await this.ask(this.after, 'After')
     if (!this.second) return
-    const changed = this.second.content !== this.first.content
+    const changed = !sameWords(this.first.content, this.second.content)
     if (changed) markNews(this.before.querySelector('.text'), this.after.querySelector('.text'))
     const took = receipt.latency_ms?.total ? ` in ${seconds(receipt.latency_ms.total)}` : ''
     const text = changed

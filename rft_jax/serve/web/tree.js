@@ -1,8 +1,9 @@
 // A conversation as a tree of messages: what is shown is one path from a root to a leaf.
 
 /**
- * message: {id, parent_id, role, content, version, state, error, model, feedback: {kind: event}}.
- * state is 'done', 'streaming', 'stopped' or 'failed'.
+ * message: {id, parent_id, role, content, version, state, error, model, shown,
+ * feedback: {kind: event}}. state is 'done', 'streaming', 'stopped' or 'failed'; shown is when its
+ * first words appeared.
  */
 export class Conversation {
   constructor(id = null, title = '') {
@@ -19,8 +20,10 @@ export class Conversation {
       const feedback = Object.fromEntries(
         (message.feedback ?? []).map(event => [event.kind, event]),
       )
-      tree.add({ ...message, feedback, state: 'done', shown: performance.now() })
+      const state = ['abort', 'error'].includes(message.finish_reason) ? 'stopped' : 'done'
+      tree.add({ ...message, feedback, state, shown: performance.now() })
     }
+    for (const { feedback } of tree.messages) tree.prefer(feedback.preference?.value)
     return tree
   }
 
@@ -54,6 +57,12 @@ export class Conversation {
 
   siblings(message) {
     return this.children(message.parent_id)
+  }
+
+  /** Of two answers that were compared, the conversation went on from the better one. */
+  prefer(preference) {
+    const winner = preference && this.find(preference.outcome === 'b' ? preference.b : preference.a)
+    if (winner) this.choose(winner)
   }
 
   choose(message) {

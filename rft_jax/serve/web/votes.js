@@ -49,7 +49,7 @@ export function editor(start, save, cancel, more = []) {
     rows: Math.min(14, Math.max(3, start.split('\n').length + start.length / 80)),
     value: start,
   })
-  const done = event => !isRepeat(event) && area.value.trim() && save(area.value)
+  const done = event => !isRepeat(event) && area.value.trim() && save(area.value.trimEnd())
   area.addEventListener('keydown', event => {
     if (event.key === 'Escape') cancel?.()
     else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) done(event)

@@ -1,0 +1,131 @@
+"""From events to lessons: what is learned of each kind, from the very tokens that were served."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import talk
+
+from rft_jax.data.text import characters
+from rft_jax.feedback.records import Batch, Event, Item
+from rft_jax.objectives import feedback as kinds
+from rft_jax.serve.codec import Codec
+from rft_jax.serve.lessons import KEPT, Ratings, difference, lessons
+from rft_jax.serve.protocol import ChatMessage
+
+TEMPLATE = (
+  "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}<e>{% endfor %}"
+  '{% if add_generation_prompt %}<a>{% endif %}'
+)
+
+
+def codec() -> Codec:
+  tokenizer = characters()
+  tokenizer.chat_template = TEMPLATE
+  return Codec(tokenizer, [tokenizer.eos_token_id])
+
+
+def item(kind: str, value: dict, tags=(), role: str = 'new', weight: float = 1.0, **more) -> Item:
+  event = Event(
+    *(1, 'id', '', 'user', 'm1', 'm2' if kind == 'preference' else None, kind, value, '', tags),
+    *('web', 0, 0, None, '', '', None, 0, 0),
+  )
+  mine, other = talk.answered('m1'), talk.answered('m2', tokens=4)
+  fields = dict(generation=mine, other=other if kind == 'preference' else None)
+  return Item(event, role, weight, None, **{**fields, **more})
+
+
+def taught(*items: Item, statistics=None):
+  batch = Batch('b', 'u:user', 0, 1, 0, '', 'claimed', 0, items)
+  return lessons(batch, codec(), statistics)
+
+
+def test_served_tokens_are_taken_as_they_are():
+  (lesson,) = taught(item('binary', {'label': True}))
+  assert lesson.better.prompt == (0, 1, 2, 3, 4) and lesson.better.answer == (7, 8, 9)
+  assert all(type(x) is int for x in lesson.better.prompt)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'value', 'expected'),
+  [
+    ('binary', {'label': True}, [(kinds.THUMB, 1.0, 1.0)]),
+    ('binary', {'label': False}, [(kinds.THUMB, -1.0, 0.5)]),
+    ('reward', {'reward': 0.25}, [(kinds.THUMB, 1.0, 0.25)]),
+    ('reward', {'reward': -1.0}, [(kinds.THUMB, -1.0, 0.5)]),
+    ('reward', {'reward': 0.0}, []),
+    ('rating', {'score': 5}, [(kinds.THUMB, 1.0, 1.0)]),
+    ('rating', {'score': 2}, [(kinds.THUMB, -1.0, 0.5)]),
+    ('rating', {'score': 3}, []),
+    ('preference', {'outcome': 'a'}, [(kinds.PAIR, 1.0, 1.0)]),
+    ('preference', {'outcome': 'tie'}, [(kinds.TIE, 0.0, 1.0)]),
+    ('preference', {'outcome': 'both_bad'}, [(kinds.THUMB, -1.0, 0.5)] * 2),
+  ],
+)
+def test_each_kind_has_its_loss_direction_and_weight(kind, value, expected):
+  found = [(x.kind, x.value, x.weight) for x in taught(item(kind, value))]
+  assert found == expected
+
+
+def test_the_preferred_answer_comes_first():
+  for outcome, better, worse in (('a', 3, 4), ('b', 4, 3)):
+    (lesson,) = taught(item('preference', {'outcome': outcome}))
+    assert (len(lesson.better.answer), len(lesson.worse.answer)) == (better, worse)
+
+
+def test_a_rating_is_measured_by_what_its_user_usually_gives():
+  content, strict = Ratings((0, 0, 0, 0, 6)), Ratings((6, 0, 0, 0, 0))
+  assert content.strength(4) < 0 < strict.strength(2) and Ratings().strength(5) == 1
+  (lesson,) = taught(item('rating', {'score': 4}), statistics={'user': content})
+  assert lesson.value == -1
+  many = Ratings((2, 2, 2, 2, 12))
+  (high,), (low,) = (
+    taught(item('rating', {'score': s}), statistics={'user': many}) for s in (5, 1)
+  )
+  assert high.kind == low.kind == kinds.RATING
+  log_z = np.log(0.1) + 10
+  np.testing.assert_allclose([high.value, low.value], [0.7 - 0.1 * log_z, 0.05 - 0.1 * log_z])
+  assert low.weight == 0.5
+
+
+def test_only_what_an_edit_changed_is_emphasised():
+  assert difference((5, 6, 7, 2), (5, 9, 7, 2)) == ((KEPT, 1.0, KEPT, KEPT), 0.25)
+  assert difference((5, 6, 7, 2), (5, 2))[0] == (KEPT, 1.0)  # It must learn to stop.
+  assert difference((5, 6), (5, 6)) == ((KEPT, KEPT), 0.0)
+
+
+def test_an_edit_is_encoded_with_its_end_and_stands_above_the_answer():
+  before = np.array(codec().answer('yes, Bob'), np.int32)
+  mine = dataclasses.replace(talk.answered('m1'), completion_ids=before)
+  (lesson,) = taught(item('edit', {'content': 'yes, Ann'}, generation=mine))
+  assert lesson.kind == kinds.EDIT and lesson.better.answer == tuple(codec().answer('yes, Ann'))
+  assert lesson.worse.answer == tuple(before)
+  (other,) = taught(item('edit', {'content': '#' * 40}, generation=mine))
+  assert other.kind == kinds.DEMONSTRATION and other.worse is None
+
+
+def test_a_critique_follows_the_stored_answer_and_is_never_part_of_it():
+  said = codec().prompt([ChatMessage('user', 'hi')])
+  mine = dataclasses.replace(
+    talk.answered('m1'),
+    prompt_ids=np.array(said, np.int32),
+    completion_ids=np.array(codec().answer('hello'), np.int32),
+  )
+  (lesson,) = taught(item('critique', {'text': 'Oh.'}, ('too_long',), generation=mine))
+  assert lesson.kind == kinds.HINDSIGHT and lesson.critique.chip == 'too_long'
+  turns = [('user', 'hi'), ('assistant', 'hello')]
+  words = 'That was too long. Answer again, much shorter. Oh.'
+  whole = codec().prompt([ChatMessage(*t) for t in (*turns, ('user', words))])
+  assert list(lesson.critique.prompt) == whole
+
+
+def test_a_critique_that_cannot_be_written_still_says_that_the_answer_was_not_liked():
+  (lesson,) = taught(item('critique', {'text': 'schön ist das nicht'}))
+  assert lesson.critique.prompt == () and lesson.critique.chip == ''
+
+
+def test_erased_answers_teach_nothing_and_replay_is_told_apart():
+  assert not taught(item('binary', {'label': True}, generation=None))
+  assert not taught(item('preference', {'outcome': 'a'}, other=None))
+  (lesson,) = taught(item('binary', {'label': True}, role='replay'))
+  assert lesson.replay
