@@ -21,13 +21,13 @@ def get_config(variant: str = ''):
   c.sft = defaults.stage(
     'smalltalk(size=5000)',
     'sft',
-    steps=480,
+    steps=600,
     prompts=8,
     group=1,
     max_prompt=224,
     max_new=48,
     packing=True,
-    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', weight_decay=0.01),
+    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', final=0.02, weight_decay=0.01),
     evaluate=dict(prompts=128),
   )
   if defaults.check_variant(variant) == 'smoke':

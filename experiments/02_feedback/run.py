@@ -1,6 +1,6 @@
 """Simulated users teach a served model over HTTP; writes a CSV per experiment.
 
-python experiments/02_feedback/run.py [--workdir=runs/feedback_online] [--seeds=3] [NAME ...]
+python experiments/02_feedback/run.py [--workdir=runs/feedback_online] [--seeds=2] [NAME ...]
 
 Trains the model into the workdir where it is not there yet. Each experiment has a server of its own
 that begins with nothing learned.
@@ -30,7 +30,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('names', nargs='*')
   parser.add_argument('--workdir', default='runs/feedback_online')
-  parser.add_argument('--seeds', type=int, default=3)
+  parser.add_argument('--seeds', type=int, default=2)
   options = parser.parse_args()
   known = experiments(options.workdir, options.seeds)
   for name in options.names or known:

@@ -36,14 +36,15 @@ def reflection(url: str, seeds: int, events: Iterable[int] = EVENTS) -> Rows:
 
 
 def curve(url: str, user: User, bystander: Guest, events: Iterable[int]) -> Rows:
-  """Scores of a new user's model after so many events, and of the bystander's."""
-  guest, asked_for = Guest(url), sheet(user)
+  """Scores of a new user's model after so many events; before and after, the bystander's too."""
+  guest, asked_for, steps = Guest(url), sheet(user), sorted(events)
   given = 0
-  for wanted in events:
+  for wanted in steps:
     given += teach(guest, user, wanted - given)
     score = measure(guest, user, asked_for)
-    other = measure(bystander, user, asked_for)
-    yield dict(events=given, **score._asdict(), others=other.same, others_apart=other.apart)
+    edge = wanted in (steps[0], steps[-1])
+    others = measure(bystander, user, asked_for).same if edge else None
+    yield dict(events=given, **score._asdict(), others=others)
   guest.close()
 
 
