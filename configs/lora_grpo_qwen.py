@@ -15,7 +15,7 @@ from rft_jax import config as defaults
 
 def get_config(variant: str = ''):
   c = defaults.base()
-  c.model.update(path='Qwen/Qwen2.5-1.5B-Instruct', dtype='bfloat16', param_dtype='bfloat16')
+  c.model.update(path='Qwen/Qwen2.5-1.5B-Instruct', dtype='bfloat16', param_dtype='bfloat16', remat='full')
   c.model.lora.update(rank=16, alpha=32.0, targets='self_attn|mlp')
   c.stages = ('rl',)
   c.rl = defaults.stage(
@@ -27,7 +27,7 @@ def get_config(variant: str = ''):
     group=8,
     max_prompt=512,
     max_new=512,
-    microbatches=4,
+    microbatches=8,
     algorithm=dict(kl='k3(coef=1e-3)'),
     optimizer=dict(lr=2e-5, warmup=10),
     evaluate=dict(every=50, prompts=256),

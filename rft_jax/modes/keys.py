@@ -13,7 +13,8 @@ from rft_jax.serve.keys import grant
 
 
 def run(config, workdir: str, started: float) -> dict:
-  """Works on workdir/serve/store.db; prints the keys, or the one that was made, which is shown only now.
+  """Works on workdir/serve/store.db; prints the keys, or the one that was made, which is shown
+  only now.
 
   Raises UserError while a server has the store, for unknown scopes and for an unknown id.
   """

@@ -31,6 +31,9 @@ class Budget(NamedTuple):
   to_live: float
 
 
+PERSONAL, SHARED = Budget(0.5, 0.10), Budget(0.15, 0.02)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
   """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
@@ -48,8 +51,8 @@ class Options:
   pair: str = 'dpop'
   single: str = 'kto'
   attempts: int = 4
-  personal: Budget = Budget(0.5, 0.10)
-  shared: Budget = Budget(0.15, 0.02)
+  personal: Budget = PERSONAL
+  shared: Budget = SHARED
 
 
 class Outcome(NamedTuple):
