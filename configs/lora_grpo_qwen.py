@@ -15,7 +15,9 @@ from rft_jax import config as defaults
 
 def get_config(variant: str = ''):
   c = defaults.base()
-  c.model.update(path='Qwen/Qwen2.5-1.5B-Instruct', dtype='bfloat16', param_dtype='bfloat16', remat='full')
+  c.model.update(
+    path='Qwen/Qwen2.5-1.5B-Instruct', dtype='bfloat16', param_dtype='bfloat16', remat='full'
+  )
   c.model.lora.update(rank=16, alpha=32.0, targets='self_attn|mlp')
   c.stages = ('rl',)
   c.rl = defaults.stage(

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+from rft_jax.engine.protocol import EngineError, Piece, Request, Token
 from rft_jax.feedback.records import Receipt, of_user
 from rft_jax.feedback.store import Store
-from rft_jax.serve.protocol import EngineError, Piece, Request, Token
 
 
 class EchoAnswer:

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from rft_jax.data.text import batch_prompts, characters, stop_tokens
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.engine import SlotEngine
+from rft_jax.engine.protocol import Request
+from rft_jax.engine.tickets import Completed, Reader
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.lora import adapter_shapes, merge
 from rft_jax.models.policy import make_policy
 from rft_jax.models.transformer import Decoder
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.engine import SlotEngine
-from rft_jax.serve.protocol import Request
-from rft_jax.serve.tickets import Completed, Reader
 
 TOKENIZER = characters()
 CODEC = Codec(TOKENIZER, stop_tokens(TOKENIZER))

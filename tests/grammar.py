@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rft_jax.learning.lessons import Said
+from rft_jax.learning.student import Options, Student
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.policy import make_policy
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.serve.lessons import Said
-from rft_jax.serve.student import Options, Student
 from rft_jax.types import Experience, Prompts
 
 PAD, BOS, STOP, PLAIN, FIXED, ASK, LOUD, QUIET = range(8)

@@ -18,15 +18,15 @@ import folding
 import numpy as np
 from folding import ME, SCOPE
 
+from rft_jax.engine.routes import Routes
 from rft_jax.feedback import rows
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import GLOBAL, Batch, User
 from rft_jax.feedback.store import Store
-from rft_jax.serve.canary import Canary, Probe
-from rft_jax.serve.learner import LearnerOptions, OnlineLearner
-from rft_jax.serve.recovery import Loader
-from rft_jax.serve.routes import Routes
-from rft_jax.serve.shelf import Shelf, packed
+from rft_jax.learning.canary import Canary, Probe
+from rft_jax.learning.learner import LearnerOptions, OnlineLearner
+from rft_jax.learning.recovery import Loader
+from rft_jax.learning.shelf import Shelf, packed
 
 SHAPE = (2, 4, 2)
 EAGER = LearnerOptions(debounce=0.0, gather=0.0, sweep=0.2, backoff=0.01)

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from rft_jax.feedback.records import GLOBAL
-from rft_jax.serve.agenda import Agenda
-from rft_jax.serve.canary import Canary, CanaryOptions, Probe
-from rft_jax.serve.ramp import RampOptions, Vote, discordant, e_value, worse
+from rft_jax.learning.agenda import Agenda
+from rft_jax.learning.canary import Canary, CanaryOptions, Probe
+from rft_jax.learning.ramp import RampOptions, Vote, discordant, e_value, worse
 
 GOOD = ['Paris is the capital of France.', 'It is four.', 'Blue whales are the largest.', 'Yes.']
 PROBES = [Probe('a', lambda t: 'Paris' in t), Probe('b', lambda t: 'four' in t), Probe('c')]

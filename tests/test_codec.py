@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rft_jax.data.text import characters, stop_tokens
-from rft_jax.serve.codec import Codec, Stream
-from rft_jax.serve.protocol import ChatMessage, EngineError
+from rft_jax.engine.codec import Codec, Stream
+from rft_jax.engine.protocol import ChatMessage, EngineError
 
 ASKED = (ChatMessage('user', 'what?'),)
 ENDS = dict(llama='<|eot_id|>', chatml='<|im_end|>', gemma='<end_of_turn>')

@@ -22,13 +22,13 @@ from engines import (
 )
 from test_laws_sampling import compilations
 
+from rft_jax.engine import slots
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.routes import Routes
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.infra import hub
 from rft_jax.models import transformer
 from rft_jax.models.config import Lora
-from rft_jax.serve import slots
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.routes import Routes
 from tests.checkpoints import CHECKPOINTS, write_checkpoint
 
 CHEAP = 'gemma3', 'gpt2'

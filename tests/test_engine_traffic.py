@@ -23,11 +23,11 @@ from engines import (
   together,
 )
 
+from rft_jax.engine.engine import SlotEngine
+from rft_jax.engine.protocol import EngineError
+from rft_jax.engine.routes import Routes
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.registry import ConfigError
-from rft_jax.serve.engine import SlotEngine
-from rft_jax.serve.protocol import EngineError
-from rft_jax.serve.routes import Routes
 
 LONG = dict(max_tokens=40, prompt='aaaa')
 """Greedy, this goes on to the limit."""

@@ -17,6 +17,8 @@ LAYERS = (
   {'steps'},
   {'infra', 'data', 'config'},
   {'tasks', 'evaluators', 'feedback'},
+  {'engine'},
+  {'learning'},
   {'serve'},
   {'modes'},
   {'main'},

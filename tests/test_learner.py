@@ -14,9 +14,9 @@ from talk import LATER, chat, feedback
 from rft_jax.feedback.database import StoreUnavailable
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, of_user
-from rft_jax.serve import shelf as shelves
-from rft_jax.serve.fold import rebuild
-from rft_jax.serve.learner import LearnerOptions
+from rft_jax.learning import shelf as shelves
+from rft_jax.learning.fold import rebuild
+from rft_jax.learning.learner import LearnerOptions
 
 
 @pytest.fixture

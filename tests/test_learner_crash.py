@@ -16,8 +16,8 @@ from folding import SCOPE
 from scholar import School
 
 from rft_jax.feedback.records import GLOBAL
-from rft_jax.serve.fold import rebuild
-from rft_jax.serve.shelf import digest
+from rft_jax.learning.fold import rebuild
+from rft_jax.learning.shelf import digest
 
 EVENTS = 5
 POINTS = ['step', 'tmp', 'rename', 'apply:after', 'swap', 'canary:after', 'publish:before']

@@ -21,11 +21,11 @@ from talk import LATER, chat, edit
 
 from rft_jax.feedback.records import GLOBAL, of_user
 from rft_jax.infra import peft
-from rft_jax.serve.fold import rebuild, taught
-from rft_jax.serve.learner import OnlineLearner
-from rft_jax.serve.lessons import Said
-from rft_jax.serve.student import Student
-from rft_jax.serve.study import Options
+from rft_jax.learning.fold import rebuild, taught
+from rft_jax.learning.learner import OnlineLearner
+from rft_jax.learning.lessons import Said
+from rft_jax.learning.student import Student
+from rft_jax.learning.study import Options
 
 pytestmark = pytest.mark.slow
 ANCHORS = [Said((3, 4, 5), (6, 7, 8, 9)), Said((9, 8), (7, 6, 5))]

@@ -7,11 +7,11 @@ import pytest
 import talk
 
 from rft_jax.data.text import characters
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.records import Batch, Event, Item
+from rft_jax.learning.lessons import KEPT, Ratings, difference, lessons
 from rft_jax.objectives import feedback as kinds
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import KEPT, Ratings, difference, lessons
-from rft_jax.serve.protocol import ChatMessage
 
 TEMPLATE = (
   "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}<e>{% endfor %}"

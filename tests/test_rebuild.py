@@ -11,10 +11,10 @@ from talk import LATER, chat, feedback
 
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, of_user
+from rft_jax.learning.canary import Canary, Probe
+from rft_jax.learning.fold import rebuild
+from rft_jax.learning.ramp import RampOptions
 from rft_jax.registry import UserError
-from rft_jax.serve.canary import Canary, Probe
-from rft_jax.serve.fold import rebuild
-from rft_jax.serve.ramp import RampOptions
 
 
 def staffed(root, number=3, options=EAGER, canary=None):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from rft_jax.engine.protocol import EngineError
+from rft_jax.engine.routes import Routes
 from rft_jax.feedback.records import GLOBAL
-from rft_jax.serve.protocol import EngineError
-from rft_jax.serve.routes import Routes
 
 USERS = [str(i) for i in range(2000)]
 LIVE = Routes({GLOBAL: 4, 'u:7': 2})

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 
+from rft_jax.learning.lessons import Critique, Lesson, Said, difference
+from rft_jax.learning.packed import arrange
+from rft_jax.learning.student import Student
 from rft_jax.objectives import feedback as kinds
 from rft_jax.registry import ConfigError
-from rft_jax.serve.lessons import Critique, Lesson, Said, difference
-from rft_jax.serve.packed import arrange
-from rft_jax.serve.student import Student
 
 ASKED = questions(PLAIN, 1, seed=3)[0]
 OTHERS = questions(PLAIN, 8, seed=7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from engines import CODEC, ask
 
-from rft_jax.serve.tickets import Ticket, Transcript
+from rft_jax.engine.tickets import Ticket, Transcript
 
 TEXT = 'abcabcabd, and so on'
 

@@ -46,7 +46,7 @@ def sybils(host: Host, count: int, turns: int) -> dict:
   """One attacker behind so many new accounts, beside honest users who have been there for days."""
   honest = [Guest(host.url, key) for key in host.users]
   false = [Guest(host.url) for _ in range(count)]
-  people = [Honest('', seed) for seed in range(len(honest))]
+  people: list[User] = [Honest('', seed) for seed in range(len(honest))]
   people += [Injector(TARGET, lie(TARGET), seed) for seed in range(count)]
   act(people, honest + false, turns)
   found = [receipt['status'] for guest in false for receipt in guest.receipts]

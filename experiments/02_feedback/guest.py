@@ -1,7 +1,7 @@
 """One user's way to a server: plain HTTP, as any client would."""
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -44,7 +44,7 @@ class Guest:
     """n answers, at most 4. note: a system prompt. after: the answer that the prompt follows."""
     said = [dict(role='user', content=prompt)]
     messages = [dict(role='system', content=note), *said] if note else said
-    body = dict(model=model, messages=messages, n=n, temperature=temperature)
+    body: dict[str, Any] = dict(model=model, messages=messages, n=n, temperature=temperature)
     if seed is not None:
       body['seed'] = seed
     if after:

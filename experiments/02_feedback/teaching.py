@@ -108,7 +108,7 @@ def together(url: str, events: int) -> Rows:
   people = [Critic(style, 7) if style == 'terse' else User(style, 7) for style in STYLES]
   guests = [Guest(url) for _ in people]
   with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
-    list(pool.map(lambda pair: teach(*pair, events), zip(guests, people, strict=True)))
+    list(pool.map(lambda guest, user: teach(guest, user, events), guests, people))
   rows = [*zip([user.style for user in people], guests, people, strict=True)]
   bystander = Guest(url)
   for owner, guest, user in rows:

@@ -186,7 +186,7 @@ class Replayer(Injector):
 
   def turn(self, guest):
     answer = guest.ask(self.question(self.fact))[0]
-    reaction = self.react([answer], self.fact)
+    reaction, receipt = self.react([answer], self.fact), {}
     for _ in range(3):
       receipt = guest.judge(answer, reaction.kind, reaction.value)
       guest.judge(answer, reaction.kind, reaction.value, id=receipt['id'])

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
+from rft_jax.engine.protocol import Answer, EngineError, Piece, Request, Token
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import Generation, Message
 from rft_jax.serve.auth import Caller
 from rft_jax.serve.openai import Call
-from rft_jax.serve.protocol import Answer, EngineError, Piece, Request, Token
 from rft_jax.serve.service import Service
 from rft_jax.serve.turns import Turn
 

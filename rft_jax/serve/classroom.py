@@ -12,27 +12,27 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.engine import SlotEngine
+from rft_jax.engine.metrics import Metrics
+from rft_jax.engine.protocol import ChatMessage, Request
+from rft_jax.engine.routes import Routes
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
 from rft_jax.infra import peft
+from rft_jax.learning.canary import Ask, Canary
+from rft_jax.learning.fold import taught
+from rft_jax.learning.learner import LearnerOptions, OnlineLearner
+from rft_jax.learning.lessons import Said
+from rft_jax.learning.recovery import Loader, live_versions
+from rft_jax.learning.shelf import Shelf
+from rft_jax.learning.student import Student
+from rft_jax.learning.study import Options as Teaching
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import UserError
-from rft_jax.serve.canary import Ask, Canary
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.engine import SlotEngine
-from rft_jax.serve.fold import taught
-from rft_jax.serve.learner import LearnerOptions, OnlineLearner
-from rft_jax.serve.lessons import Said
 from rft_jax.serve.material import Material
-from rft_jax.serve.metrics import Metrics
-from rft_jax.serve.protocol import ChatMessage, Request
-from rft_jax.serve.recovery import Loader, live_versions
-from rft_jax.serve.routes import Routes
 from rft_jax.serve.service import Options, Service
-from rft_jax.serve.shelf import Shelf
-from rft_jax.serve.student import Student
-from rft_jax.serve.study import Options as Teaching
 from rft_jax.types import PyTree
 
 ANCHOR_TOKENS = 48

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from rft_jax.engine.protocol import EngineError
 from rft_jax.serve.answering import Answering, admit
 from rft_jax.serve.auth import Caller
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError, as_api_error, envelope
 from rft_jax.serve.openai import Call, chat_call, named, text_call
-from rft_jax.serve.protocol import EngineError
 from rft_jax.serve.service import Service
 from rft_jax.serve.shapes import Shape, model_card, model_list, usage
 from rft_jax.serve.sse import DONE, ClientGone, EventStream, attended, event, pinged

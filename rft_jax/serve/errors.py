@@ -7,11 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.database import StoreUnavailable
 from rft_jax.feedback.ingest import Conflict, Refused
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.schema import Invalid
-from rft_jax.serve.protocol import EngineError
 
 log = logging.getLogger(__name__)
 TYPES = {401: 'authentication_error', 403: 'permission_error', 429: 'rate_limit_error'}

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from rft_jax.learning.canary import Probe
 from rft_jax.registry import ConfigError, nearest
-from rft_jax.serve.canary import Probe
 from rft_jax.tasks import smalltalk
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.schema import (
   Invalid,
   boolean,
@@ -19,7 +20,6 @@ from rft_jax.feedback.schema import (
   text,
 )
 from rft_jax.serve.errors import ApiError
-from rft_jax.serve.protocol import ChatMessage
 
 IGNORED = {'user', 'store', 'service_tier', 'safety_identifier', 'prompt_cache_key'}
 SAMPLING = {

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rft_jax.engine.metrics import Metrics
+from rft_jax.engine.protocol import Engine
 from rft_jax.feedback.store import Store
+from rft_jax.learning.protocol import Learner
 from rft_jax.serve.auth import Auth, load_secret
 from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
-from rft_jax.serve.metrics import Metrics
-from rft_jax.serve.protocol import Engine, Learner
 
 
 @dataclass(frozen=True)

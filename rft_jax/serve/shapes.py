@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rft_jax.engine.protocol import Token
 from rft_jax.serve.openai import Call
-from rft_jax.serve.protocol import Token
 
 
 def model_list(versions: Sequence[int]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import Conversation, Message
 from rft_jax.feedback.store import Store
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.openai import Call
-from rft_jax.serve.protocol import ChatMessage
 
 TITLE = 60  # characters
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from rft_jax.engine.codec import Codec
+from rft_jax.learning.lessons import Critique, Lesson, Said
+from rft_jax.learning.packed import arrange, empty
+from rft_jax.learning.programs import Programs
+from rft_jax.learning.rewriting import Rewriter, resolved
+from rft_jax.learning.study import Options, Outcome, State, Study
 from rft_jax.models.config import ModelConfig
 from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import Critique, Lesson, Said
-from rft_jax.serve.packed import arrange, empty
-from rft_jax.serve.programs import Programs
-from rft_jax.serve.rewriting import Rewriter, resolved
-from rft_jax.serve.study import Options, Outcome, State, Study
 from rft_jax.types import PyTree
 
 

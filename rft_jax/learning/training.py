@@ -9,9 +9,9 @@ from rft_jax.feedback.faults import reach
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, Batch, Version
 from rft_jax.feedback.store import Store
-from rft_jax.serve.publishing import Publisher
-from rft_jax.serve.trial import Refused, Trial
-from rft_jax.serve.updating import Candidate, Rejected, Updater
+from rft_jax.learning.publishing import Publisher
+from rft_jax.learning.trial import Refused, Trial
+from rft_jax.learning.updating import Candidate, Rejected, Updater
 
 log = logging.getLogger(__name__)
 LONGEST = 60.0  # seconds between attempts

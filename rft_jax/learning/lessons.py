@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.protocol import ChatMessage, EngineError
 from rft_jax.feedback.records import Batch, Event, Generation, Item
 from rft_jax.objectives import feedback as kinds
 from rft_jax.objectives.feedback import BETA
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.protocol import ChatMessage, EngineError
 
 KEPT = 0.2  # emphasis of an edit's tokens that were there before
 NEGATIVE = 0.5  # the largest weight of what only says what not to write

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rft_jax.engine.codec import Codec
+from rft_jax.learning.lessons import Critique, Lesson, Said
+from rft_jax.learning.programs import Programs
 from rft_jax.objectives import feedback as kinds
 from rft_jax.sampling import make_rollout, sampling
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import Critique, Lesson, Said
-from rft_jax.serve.programs import Programs
 from rft_jax.types import Prompts, PyTree
 
 SHORTER = 0.7  # of the length, for what was too long

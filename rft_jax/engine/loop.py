@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from rft_jax.serve.batch import Batch
-from rft_jax.serve.protocol import EngineError, Request
-from rft_jax.serve.tickets import Ticket
+from rft_jax.engine.batch import Batch
+from rft_jax.engine.protocol import EngineError, Request
+from rft_jax.engine.tickets import Ticket
 
 log = logging.getLogger(__name__)
 Route = Callable[[Request], tuple[int, int]]

@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from rft_jax.engine.protocol import Engine
 from rft_jax.feedback.ids import now_us
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.feedback.store import Store
-from rft_jax.serve.protocol import Engine
 
 FAST = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 SLOW = (0.25, 0.5, 1, 2, 3, 5, 8, 15, 30, 60, 120, 300)

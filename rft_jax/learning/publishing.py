@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Protocol
 
+from rft_jax.engine.metrics import Metrics
 from rft_jax.feedback.ids import now_us
 from rft_jax.feedback.records import GLOBAL, Batch
 from rft_jax.feedback.store import Store
-from rft_jax.serve.metrics import Metrics
-from rft_jax.serve.shelf import Shelf
+from rft_jax.learning.shelf import Shelf
 from rft_jax.types import PyTree
 
 
@@ -19,7 +19,7 @@ class Routed(Protocol):
 
 
 class Serving(Protocol):
-  """What the learner needs of the engine; see `serve.engine`. Callable from any thread."""
+  """What the learner needs of the engine; see `engine.engine`. Callable from any thread."""
 
   @property
   def routes(self) -> Routed: ...

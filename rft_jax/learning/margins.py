@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rft_jax.learning.lessons import Lesson
 from rft_jax.objectives import feedback as kinds
 from rft_jax.objectives.feedback import BETA, Rows, Seen
-from rft_jax.serve.lessons import Lesson
 
 VOTE = 0.1  # nats per token that a thumb moves an answer
 CERTAIN = 0.1  # nats that all changed tokens of an edit may be short of certain,

@@ -4,9 +4,9 @@ from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.lineage import Rebuilt
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.feedback.store import Store
+from rft_jax.learning.fold import Rebuild, line, new
+from rft_jax.learning.shelf import Shelf
 from rft_jax.registry import UserError
-from rft_jax.serve.fold import Rebuild, line, new
-from rft_jax.serve.shelf import Shelf
 
 
 def pruned(store: Store, shelf: Shelf, scope: str, version: int) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rft_jax.feedback.records import GLOBAL, Version
 from rft_jax.feedback.store import Store
-from rft_jax.serve.canary import Canary
-from rft_jax.serve.ramp import RampOptions, Vote, worse
+from rft_jax.learning.canary import Canary
+from rft_jax.learning.ramp import RampOptions, Vote, worse
 
 NOBODY = 1e-300  # a share that routes no user, but lets the canary ask for the version
 

@@ -8,16 +8,16 @@ from concurrent.futures import Future
 
 import jax
 
+from rft_jax.engine.bank import Load
+from rft_jax.engine.batch import Batch
+from rft_jax.engine.codec import Codec
+from rft_jax.engine.loop import Loop
+from rft_jax.engine.protocol import EngineError, Request
+from rft_jax.engine.routes import Routes
+from rft_jax.engine.tickets import Collector, Completed, Reader, Ticket
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.models.config import ModelConfig
 from rft_jax.registry import ConfigError
-from rft_jax.serve.bank import Load
-from rft_jax.serve.batch import Batch
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.loop import Loop
-from rft_jax.serve.protocol import EngineError, Request
-from rft_jax.serve.routes import Routes
-from rft_jax.serve.tickets import Collector, Completed, Reader, Ticket
 from rft_jax.types import PyTree
 
 QUEUE = 4

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rft_jax.feedback.records import GLOBAL, Version, of_user
 from rft_jax.feedback.store import Store
-from rft_jax.serve.shelf import Damaged, Shelf
+from rft_jax.learning.shelf import Damaged, Shelf
 from rft_jax.types import PyTree
 
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rft_jax.engine.bank import Bank, Load
+from rft_jax.engine.protocol import EngineError
+from rft_jax.engine.slots import NOTHING, Device, Wish
+from rft_jax.engine.tickets import Ticket
 from rft_jax.feedback.records import GLOBAL, of_user
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.transformer import Decoder
-from rft_jax.serve.bank import Bank, Load
-from rft_jax.serve.protocol import EngineError
-from rft_jax.serve.slots import NOTHING, Device, Wish
-from rft_jax.serve.tickets import Ticket
 from rft_jax.types import PyTree
 
 log = logging.getLogger(__name__)

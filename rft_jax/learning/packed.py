@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from flax import struct
 
+from rft_jax.learning.lessons import Lesson, Said
 from rft_jax.objectives.feedback import Rows
-from rft_jax.serve.lessons import Lesson, Said
 from rft_jax.types import Array
 
 SLOTS = 16  # answers of a part, at most

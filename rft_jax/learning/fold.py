@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from rft_jax.engine.codec import Codec
 from rft_jax.feedback.batches import seed_of
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import GLOBAL, Batch, Item
 from rft_jax.feedback.store import Store
-from rft_jax.serve.codec import Codec
-from rft_jax.serve.lessons import Lesson, Ratings, lessons
+from rft_jax.learning.lessons import Lesson, Ratings, lessons
 from rft_jax.types import PyTree
 
 Lessons = Callable[[Batch], Sequence[Any]]
@@ -35,7 +35,7 @@ class Outcome(Protocol):
 
 
 class Student(Protocol):
-  """The mathematics of learning; see `serve.student`. A state has the parts adapter and opt."""
+  """The mathematics of learning; see `learning.student`. A state has the parts adapter and opt."""
 
   def fresh(self, rng_seed: int) -> PyTree: ...
 
@@ -50,7 +50,7 @@ class Student(Protocol):
 
 
 def taught(store: Store, codec: Codec) -> Lessons:
-  """`serve.lessons` of a batch, with its users' ratings as they were when its last event came."""
+  """The lessons of a batch, with its users' ratings as they were when its last event came."""
 
   def of_batch(batch: Batch) -> list[Lesson]:
     seqs = [item.event.seq for item in batch.items]

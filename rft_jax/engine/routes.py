@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 
+from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.records import GLOBAL, of_user
-from rft_jax.serve.protocol import EngineError
 
 
 @dataclasses.dataclass(frozen=True)

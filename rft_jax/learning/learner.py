@@ -15,19 +15,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from rft_jax.engine.metrics import Metrics
 from rft_jax.feedback.records import GLOBAL, Receipt, of_user
 from rft_jax.feedback.store import Store
-from rft_jax.serve.agenda import Agenda
-from rft_jax.serve.canary import Canary
-from rft_jax.serve.fold import Lessons, Rebuild, Student
-from rft_jax.serve.installing import install, pruned, restore
-from rft_jax.serve.metrics import Metrics
-from rft_jax.serve.publishing import Publisher, Serving
-from rft_jax.serve.ramp import RampOptions
-from rft_jax.serve.recovery import Loader, mend, mend_scope
-from rft_jax.serve.training import Limits, Training
-from rft_jax.serve.trial import Trial
-from rft_jax.serve.updating import Updater
+from rft_jax.learning.agenda import Agenda
+from rft_jax.learning.canary import Canary
+from rft_jax.learning.fold import Lessons, Rebuild, Student
+from rft_jax.learning.installing import install, pruned, restore
+from rft_jax.learning.publishing import Publisher, Serving
+from rft_jax.learning.ramp import RampOptions
+from rft_jax.learning.recovery import Loader, mend, mend_scope
+from rft_jax.learning.training import Limits, Training
+from rft_jax.learning.trial import Trial
+from rft_jax.learning.updating import Updater
 from rft_jax.types import PyTree
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rft_jax.learning.lessons import NEGATIVE, Lesson
+from rft_jax.learning.margins import Verdict, judge
+from rft_jax.learning.packed import Layout, Part
+from rft_jax.learning.programs import Programs
 from rft_jax.objectives import feedback as kinds
 from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
-from rft_jax.serve.lessons import NEGATIVE, Lesson
-from rft_jax.serve.margins import Verdict, judge
-from rft_jax.serve.packed import Layout, Part
-from rft_jax.serve.programs import Programs
 from rft_jax.types import PyTree
 
 State = dict[str, Any]

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Callable, Sequence
 
 from rft_jax.data.text import decode, encode_example, encode_prompt
+from rft_jax.engine.protocol import ChatMessage, EngineError
 from rft_jax.registry import ConfigError
-from rft_jax.serve.protocol import ChatMessage, EngineError
 from rft_jax.types import Example
 
 

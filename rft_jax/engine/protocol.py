@@ -1,4 +1,4 @@
-"""What the server needs from the engine that answers and from the learner that teaches it.
+"""What the server needs from the engine that answers.
 
 The server knows no tokenizer and no arrays: an engine takes messages and gives text with token ids.
 """
@@ -6,8 +6,6 @@ The server knows no tokenizer and no arrays: an engine takes messages and gives 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
-
-from rft_jax.feedback.records import Receipt
 
 
 class ChatMessage(NamedTuple):
@@ -105,31 +103,3 @@ class Engine(Protocol):
   def global_versions(self) -> list[int]:
     """What `rft@vN` can name."""
     ...
-
-
-class Learner(Protocol):
-  """It reads the ledger itself; the server only wakes it, and asks for what moves served weights.
-
-  It keeps `store.versions.served`, the `reflection` series of `store.samples`, and the metrics of
-  training up to date.
-  """
-
-  def notify(self, receipt: Receipt) -> None:
-    """Feedback was given or taken back, durably. Called in the event loop: must not block."""
-
-  async def reset(self, user_id: str) -> None:
-    """Back to no personal adapter; what it had learned never teaches it again."""
-
-  async def export(self, user_id: str) -> bytes | None:
-    """The personal adapter as safetensors with PEFT names; None where there is none."""
-    ...
-
-  async def forget(self, user_id: str) -> None:
-    """The store has erased this user: drop the adapter from memory and disk."""
-
-  async def rollback(self, scope: str, version: int, reason: str, actor: str) -> list[int]:
-    """By `store.versions.rollback`, then in the engine. The versions undone; LedgerError."""
-    ...
-
-  async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
-    """By `store.versions.freeze`."""

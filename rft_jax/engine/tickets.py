@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rft_jax.serve.codec import Codec, Stream
-from rft_jax.serve.protocol import EngineError, Piece, Request, Token
+from rft_jax.engine.codec import Codec, Stream
+from rft_jax.engine.protocol import EngineError, Piece, Request, Token
 
 Told = Piece | EngineError | None
 

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rft_jax.learning.packed import Part
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.models.policy import LOGITS, Policy, in_chunks, make_policy
 from rft_jax.objectives.feedback import Losses, Seen, weighted
 from rft_jax.registry import ConfigError
-from rft_jax.serve.packed import Part
 from rft_jax.types import Array, Experience, PyTree
 
 BETAS = 0.9, 0.95

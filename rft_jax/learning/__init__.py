@@ -1,0 +1,1 @@
+"""Learning from feedback: from events to weights that are served."""
