@@ -158,15 +158,17 @@ def _logits(config):
 
 
 class Gate:
-  """Stands before a function of the engine's thread; closed, it holds the thread up."""
+  """Stands before a function of the engine's thread and holds it up until `way` is set; `passed`
+  counts."""
 
   def __init__(self, owner, name: str):
     self.owner, self.name, self.inner = owner, name, getattr(owner, name)
-    self.way, self.reached = threading.Event(), threading.Event()
+    self.way, self.reached, self.passed = threading.Event(), threading.Event(), 0
 
   def __call__(self, *args, **kwargs):
     self.reached.set()
     assert self.way.wait(20)
+    self.passed += 1
     return self.inner(*args, **kwargs)
 
   def __enter__(self):

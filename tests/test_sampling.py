@@ -7,7 +7,7 @@ import pytest
 import tiny
 from scipy.stats import chisquare
 
-from rft_jax.sampling import draw, make_rollout, sampling
+from rft_jax.sampling import CANDIDATES, draw, make_rollout, sampling
 
 DRAWS = 20_000
 LOGITS = np.log(np.array([0.3, 0.05, 0.25, 0.1, 0.02, 0.2, 0.03, 0.05]))
@@ -58,6 +58,21 @@ def test_stop_tokens_have_no_probability_before_min_new():
 def test_temperature_zero_is_the_argmax():
   token, logp = drawn(temperature=0.0)
   assert (token == 0).all() and np.allclose(logp, LOGITS[0], atol=1e-5)
+
+
+def test_a_row_that_wants_no_truncation_keeps_every_token_among_rows_that_do():
+  rows, words = 2000, CANDIDATES + 44
+  logits = jnp.tile(jnp.linspace(0, 1, words), (rows, 1))
+  each = lambda *pair: jnp.tile(jnp.array(pair), rows // 2)[:, None]
+  options = sampling((0,)).replace(
+    temperature=each(1.0, 1.0), top_k=each(0, 0), top_p=each(0.5, 1.0)
+  )
+  keys = jax.random.split(jax.random.key(0), rows)
+  token, logp = jax.jit(draw, static_argnums=4)(logits, options, keys, jnp.int32(0), True)
+  assert token[1::2].min() < 44 and token[::2].min() > words // 4
+  expected = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], 1)[:, 0]
+  np.testing.assert_array_equal(logp[1::2], expected[1::2])
+  assert (logp[::2] > expected[::2] + 0.5).all()
 
 
 def sampled(stop, room=6, decoder=None, **changes):
