@@ -196,6 +196,21 @@ def hold(school, user) -> str:
   return vote
 
 
+def test_what_is_taken_back_is_unlearned_and_the_rest_is_learned_again(school, user):
+  scope = of_user(user)
+  school.learner.start()
+  votes = []
+  for _ in range(3):
+    votes.append(give(school, user))
+    until(lambda: learned(school, scope), 10)
+  school.learner.notify(school.store.events.retract(votes[0], user).result(LATER))
+  until(lambda: not school.store.ledger.taken_back() and learned(school, scope), 10)
+  check(school, scope)
+  taught = [i.event.id for b in school.store.versions.history(scope) for i in b.items]
+  assert votes[0] not in taught and set(taught) >= set(votes[1:])
+  assert [status(school, vote) for vote in votes] == ['retracted', 'served', 'served']
+
+
 def test_a_retraction_while_it_is_learned_counts_from_then_on(school, user):
   school.learner.start()
   vote = hold(school, user)

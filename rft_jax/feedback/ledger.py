@@ -18,7 +18,7 @@ from rft_jax.feedback import rows
 from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
-from rft_jax.feedback.records import Batch, Version
+from rft_jax.feedback.records import GLOBAL, Batch, Version
 
 PENDING = """
 FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
@@ -65,6 +65,13 @@ class Ledger:
   def is_training(self) -> bool:
     """Whether a batch is claimed, of any scope."""
     return bool(self.db.read("SELECT 1 FROM train_batch WHERE status = 'claimed' LIMIT 1"))
+
+  def taken_back(self) -> dict[str, int]:
+    """Users' scopes that have learned what its author has taken back since, with the first version
+    that did."""
+    query = """SELECT a.scope, min(a.version) FROM applied a JOIN replaced r
+      ON r.event_seq = a.event_seq WHERE r.how = 'retracted' AND a.scope != ? GROUP BY a.scope"""
+    return dict(tuple(row) for row in self.db.read(query, GLOBAL))
 
   def claim(
     self, scope: str, limit: int = 8, replay: int = 0, config_sha: str = ''

@@ -155,9 +155,23 @@ class OnlineLearner:
   def turn(self, scope: str):
     if scope == GLOBAL:
       self.training.tend()
+    elif learned := self.store.ledger.taken_back().get(scope):
+      self.unlearn(scope, learned)
     pause = self.training.turn(scope)
     if pause is not None:
       self.again(scope, pause)
+
+  def unlearn(self, scope: str, version: int):
+    """Back to before this version; what was learned since, and still counts, waits again."""
+    record = self.store.versions.get(scope, version)
+    assert record
+    if pruned(self.store, self.shelf, scope, record.parent):
+      restore(self.rebuilding(), self.shelf, scope, record.parent)
+    reason = 'taken back by its author'
+    self.store.versions.rollback(
+      scope, record.parent, reason, 'learner', 'pending', freeze=False
+    ).result()
+    self.publisher.serve(scope)
 
   def again(self, scope: str, pause: float):
     now = time.monotonic()
@@ -168,8 +182,9 @@ class OnlineLearner:
     """Looks for what nobody told of: feedback whose answer came later, what could not be served,
     stages of the ramp that are over, damaged files."""
     if self.options.enabled:
-      for waiting in self.store.ledger.pending():
-        self.agenda.ask(waiting.scope, time.monotonic())
+      waiting = [pending.scope for pending in self.store.ledger.pending()]
+      for scope in (*waiting, *self.store.ledger.taken_back()):
+        self.agenda.ask(scope, time.monotonic())
       self.training.tend()
     while self.suspects:
       mend_scope(self.store, self.shelf, self.suspects.pop())
