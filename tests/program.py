@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PROGRESS = re.compile(r'\w+: \d+/\d+ \[')
+PROGRESS = re.compile(r'(?:\w+: \d+/\d+ \[|\w+: a step takes )')
 CONFIG = """
 from training import tiny
 
