@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from rft_jax.models.config import ModelConfig
-from rft_jax.models.lora import adapter_shapes
+from rft_jax.models.lora import no_adapter
 from rft_jax.types import PyTree
 
 Load = Callable[[str, int], PyTree]
@@ -20,14 +20,12 @@ class Bank:
 
   def __init__(self, config: ModelConfig, load: Load, home):
     assert config.lora is not None
-    cut = lambda shape: (shape[0], *shape[2:])
-    is_shape = lambda x: isinstance(x, tuple)
-    self.shapes = {'layers': jax.tree.map(cut, adapter_shapes(config), is_leaf=is_shape)}
+    nothing = no_adapter(config)
+    self.shapes = jax.tree.map(np.shape, nothing)
     self.load, self.home, self.room = load, home, config.lora.adapters
     self.dtype = jax.numpy.dtype(config.dtype)
     self.kept: dict[tuple[str, int], PyTree] = {}  # Least recently asked for first.
-    zeros = lambda shape: np.zeros(shape, self.dtype)
-    self.nothing = jax.device_put(jax.tree.map(zeros, self.shapes, is_leaf=is_shape), home)
+    self.nothing = jax.device_put(jax.tree.map(lambda x: x.astype(self.dtype), nothing), home)
 
   def get(self, scope: str, version: int) -> PyTree:
     """On the device, loaded if need be; version 0 changes nothing. Raises what `load` raises, and

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from rft_jax.learning.packed import Part
 from rft_jax.models.config import ModelConfig
-from rft_jax.models.lora import adapter_shapes
+from rft_jax.models.lora import no_adapter
 from rft_jax.models.policy import LOGITS, Policy, in_chunks, make_policy
 from rft_jax.objectives.feedback import Losses, Seen, weighted
 from rft_jax.registry import ConfigError
@@ -39,8 +38,6 @@ class Programs:
       raise ConfigError('learning from feedback needs model.lora with adapters=2')
     self.config, self.policy = config, make_policy(config)
     self.adam = optax.scale_by_adam(*BETAS)
-    shapes = adapter_shapes(config)
-    self.shapes = {'layers': jax.tree.map(_alone, shapes, is_leaf=lambda x: isinstance(x, tuple))}
     self.look = jax.jit(self._look)
     self.pull = jax.jit(lambda *args: self._pull(losses, *args))
     self.peek = jax.jit(self._peek)
@@ -49,9 +46,7 @@ class Programs:
 
   def nothing(self) -> PyTree:
     """An adapter of zeros, which changes nothing; on the host."""
-    return jax.tree.map(
-      lambda shape: np.zeros(shape, np.float32), self.shapes, is_leaf=lambda x: isinstance(x, tuple)
-    )
+    return no_adapter(self.config)
 
   def joined(self, weights: PyTree, base: PyTree, adapter: PyTree) -> PyTree:
     """Parameters of the policy with both adapters."""
@@ -113,7 +108,3 @@ def _experience(part: Part, share) -> Experience:
 
 def _between(parent, candidate, share):
   return jax.tree.map(lambda a, b: a + share * (b - a), parent, candidate)
-
-
-def _alone(shape):
-  return shape[0], *shape[2:]

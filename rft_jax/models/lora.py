@@ -9,6 +9,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.shapes import MATRICES, matrix_shapes, parts
@@ -36,6 +37,13 @@ def adapter_shapes(c: ModelConfig) -> dict[str, dict[str, dict[str, tuple[int, .
       f'model.lora.targets={lora.targets!r} matches none of the modules {", ".join(modules)}'
     )
   return found
+
+
+def no_adapter(c: ModelConfig) -> PyTree:
+  """One adapter that changes nothing, without the axis A: a f32[L,D,r], b f32[L,r,...], zeros on
+  the host."""
+  cut = lambda shape: np.zeros((shape[0], *shape[2:]), np.float32)
+  return {'layers': jax.tree.map(cut, adapter_shapes(c), is_leaf=lambda x: isinstance(x, tuple))}
 
 
 def init_adapters(c: ModelConfig, rng: Array) -> PyTree:

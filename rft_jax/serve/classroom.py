@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from rft_jax.engine.codec import Codec
@@ -29,7 +28,7 @@ from rft_jax.learning.shelf import Shelf
 from rft_jax.learning.student import Student
 from rft_jax.learning.study import Options as Teaching
 from rft_jax.models.config import Lora, ModelConfig
-from rft_jax.models.lora import adapter_shapes
+from rft_jax.models.lora import no_adapter
 from rft_jax.registry import UserError
 from rft_jax.serve.material import Material
 from rft_jax.serve.service import Options, Service
@@ -124,9 +123,7 @@ def check_identity(folder: Path, model: Model, settings: Any):
 
 def blank(config: ModelConfig) -> PyTree:
   """The shape of a State of the student, zeros."""
-  is_shape = lambda x: isinstance(x, tuple)
-  zeros = lambda shape: np.zeros((shape[0], *shape[2:]), np.float32)
-  one = lambda: {'layers': jax.tree.map(zeros, adapter_shapes(config), is_leaf=is_shape)}
+  one = functools.partial(no_adapter, config)
   return {'adapter': one(), 'opt': dict(count=np.int32(0), mu=one(), nu=one())}
 
 
