@@ -2,7 +2,7 @@
 
 The base is frozen in bfloat16, and is the reference of the KL penalty too: no second copy. Memory
 and compilation are checked (experiments/04_memory); it was not trained here: no weights were at
-hand. One GPU of 80 GB:
+hand. One GPU of 24 GB:
   python -m rft_jax.main --config=configs/lora_grpo_qwen.py
 and then, for a merged checkpoint, the same with --config.mode=export (--config.export.adapter=True:
 the adapter alone).
