@@ -87,7 +87,7 @@ def base() -> ConfigDict:
         rank=8,  # of everyone's adapter and of each user's
         alpha=16.0,
         targets='.*',
-        rows=16,  # adapters on the device; the others are loaded when they are asked for
+        rows=16,  # adapters that stay on the device; others are loaded when they are asked for
         lr=0.0,  # 0 = what suits the model's width
         quorum=3,  # users who must agree before everyone's model learns; 1 = a single tenant
         holdout=0.0,  # share of users who are answered without adapters, to compare with
@@ -169,7 +169,7 @@ LEAST = {
   'serve.context': 16,
   'serve.max_tokens': 1,
   'serve.rank': 1,
-  'serve.rows': 3,
+  'serve.rows': 1,
   'serve.quorum': 1,
 }
 LEAST_OF_STAGE = {

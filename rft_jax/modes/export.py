@@ -4,12 +4,9 @@ alone, as PEFT writes it."""
 import json
 import os
 
-import jax.numpy as jnp
-
 from rft_jax.infra import hub_save, peft
 from rft_jax.models.hf_config import write_config
-from rft_jax.models.lora import merge
-from rft_jax.modes.restored import restored
+from rft_jax.modes.restored import merged, restored
 from rft_jax.modes.session import Session, open_session
 from rft_jax.registry import ConfigError, UserError
 
@@ -31,10 +28,7 @@ def run(config, workdir: str, started: float) -> dict:
   if c.adapter:
     peft.save(directory, architecture, weights['adapters'], base=config.model.path)
   else:
-    params = weights['decoder']['params']
-    if architecture.lora:
-      whole = jnp.ones(architecture.lora.adapters)
-      params = merge(architecture, params, weights['adapters'], whole)
+    params = merged(session, weights)
     tokenizer, dtype = session.tokenizer, c.dtype
     hub_save.save(directory, architecture, params, tokenizer, entries(session), dtype)
   print(f'step {step} written to {directory}')

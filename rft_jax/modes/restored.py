@@ -5,13 +5,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.infra.scoring import Scorer
+from rft_jax.models.lora import merge
 from rft_jax.modes.session import Session, checkpoint_directory
 from rft_jax.modes.split import make_stage
 from rft_jax.modes.stage import Stage
-from rft_jax.types import TrainState
+from rft_jax.types import PyTree, TrainState
+
+
+def merged(session: Session, weights: PyTree) -> PyTree:
+  """The decoder's parameters, with the adapters that were trained beside them."""
+  config, params = session.model.architecture, weights['decoder']['params']
+  if config.lora is None:
+    return params
+  return merge(config, params, weights['adapters'], jnp.ones(config.lora.adapters))
 
 
 class Restored(NamedTuple):

@@ -12,30 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from rft_jax.config import RESUMABLE, base
 from rft_jax.data.text import MADE
 from rft_jax.infra.workdir import open_workdir
-from rft_jax.models.lora import merge
 from rft_jax.modes import train
 from rft_jax.modes.model import APART, OURS
-from rft_jax.modes.restored import restored
-from rft_jax.modes.session import Session, open_session
+from rft_jax.modes.restored import merged, restored
+from rft_jax.modes.session import open_session
 from rft_jax.serve import server
 from rft_jax.serve.classroom import Model, opened
 from rft_jax.serve.material import find
-from rft_jax.types import PyTree
 
 
 def run(config, workdir: str, started: float) -> dict:
   """Serves until a signal. `started`: when the process began, s since 1970."""
   c = of_checkpoint(config) if config.model.path else config
+  material = find(material_of(c))
   trained = os.path.exists(os.path.join(workdir, 'summary.json'))
   if not config.model.path and not trained:
     train.run(copy.deepcopy(c), workdir, started)
   open_workdir(workdir, c.to_dict(), RESUMABLE)
-  material = find(material_of(c))
   with jax.default_device(jax.devices()[0]):
     model = open_served(c, workdir)
     folder = Path(workdir) / 'serve'
@@ -77,13 +74,6 @@ def open_served(config, workdir: str) -> Model:
   config = session.model.architecture
   weights = {'decoder': {'params': merged(session, weights)}}
   return Model(weights, config, session.tokenizer, session.stop, name, source)
-
-
-def merged(session: Session, weights: PyTree) -> PyTree:
-  config, params = session.model.architecture, weights['decoder']['params']
-  if config.lora is None:
-    return params
-  return merge(config, params, weights['adapters'], jnp.ones(config.lora.adapters))
 
 
 def tell(text: str):

@@ -16,10 +16,11 @@ from rft_jax.engine.engine import SlotEngine
 from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import ChatMessage, Request
 from rft_jax.engine.routes import Routes
+from rft_jax.engine.tickets import Completed
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
 from rft_jax.infra import peft
-from rft_jax.learning.canary import Ask, Canary
+from rft_jax.learning.canary import Canary
 from rft_jax.learning.fold import taught
 from rft_jax.learning.learner import LearnerOptions, OnlineLearner
 from rft_jax.learning.lessons import Said
@@ -81,6 +82,9 @@ def opened(
     teaching = Teaching(context=settings.context, lr=settings.lr)
     student = Student(learning, model.weights, codec, anchors, teaching)
     student.warm_up(lambda text: tell(f'compiling {text}'))
+    ask = lambda version, prompts: [
+      done.text for done in greedy(engine, version, prompts, settings.max_tokens)
+    ]
     learner = OnlineLearner(
       store,
       engine,
@@ -89,7 +93,7 @@ def opened(
       loader,
       LearnerOptions(enabled=settings.learn),
       metrics,
-      Canary(asker(engine, settings.max_tokens), material.probes),
+      Canary(ask, material.probes),
       functools.partial(peft.packed, learning),
     )
     learner.start()
@@ -132,33 +136,21 @@ def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Materia
   is learned depends on them bit for bit."""
   file = folder / 'anchors.json'
   if not file.exists():
-    asked = [[ChatMessage('user', text)] for text in material.anchors]
-    requests = [
-      Request(f'anchor {i}', tuple(turns), version=0, max_tokens=ANCHOR_TOKENS, temperature=0.0)
-      for i, turns in enumerate(asked)
-    ]
-    given = engine.generate(requests)
-    rows = [(codec.prompt(turns), done.ids) for turns, done in zip(asked, given, strict=True)]
+    given = greedy(engine, 0, material.anchors, ANCHOR_TOKENS)
+    asked = [codec.prompt([ChatMessage('user', text)]) for text in material.anchors]
+    rows = [(prompt, done.ids) for prompt, done in zip(asked, given, strict=True)]
     part = file.with_suffix('.tmp')
     part.write_text(json.dumps(rows))
     part.rename(file)
   return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
 
 
-def asker(engine: SlotEngine, max_tokens: int) -> Ask:
-  """How the canary asks."""
-
-  def ask(version: int, prompts: Sequence[str]) -> list[str]:
-    requests = [
-      Request(
-        f'probe {i}',
-        (ChatMessage('user', text),),
-        version=version,
-        max_tokens=max_tokens,
-        temperature=0.0,
-      )
-      for i, text in enumerate(prompts)
-    ]
-    return [done.text for done in engine.generate(requests)]
-
-  return ask
+def greedy(
+  engine: SlotEngine, version: int, prompts: Sequence[str], max_tokens: int
+) -> list[Completed]:
+  """What a global version answers to each prompt."""
+  requests = [
+    Request(f'greedy {i}', (ChatMessage('user', text),), None, None, version, max_tokens, 0.0)
+    for i, text in enumerate(prompts)
+  ]
+  return engine.generate(requests)
