@@ -8,7 +8,7 @@ from served import Served
 
 from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
-from rft_jax.serve.server import run
+from rft_jax.serve.server import listen
 
 ALL = ['chat', 'feedback', 'admin']
 
@@ -101,4 +101,11 @@ def test_mode_keys_makes_lists_and_ends_keys_of_a_stopped_server(program, tmp_pa
 
 def test_serving_beyond_this_machine_needs_a_key(served):
   with pytest.raises(UserError, match='make an API key first, by --config'):
-    run(served.service, '0.0.0.0')
+    listen(served.service.store, '0.0.0.0', 0)
+
+
+def test_an_address_that_is_taken_is_said_before_anything_is_compiled(served):
+  with listen(served.service.store, '127.0.0.1', 0) as listening:
+    port = listening.getsockname()[1]
+    with pytest.raises(UserError, match=f'serve.port={port} cannot be listened on'):
+      listen(served.service.store, '127.0.0.1', port)

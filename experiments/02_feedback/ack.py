@@ -37,7 +37,7 @@ from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import Conversation, Message
 from rft_jax.feedback.store import Store
 from rft_jax.serve.auth import COOKIE, Auth, load_secret
-from rft_jax.serve.server import run
+from rft_jax.serve.server import listen, run
 from rft_jax.serve.service import Options, Service
 
 USERS = 50
@@ -47,7 +47,8 @@ CONNECTIONS = 64
 def serve(folder: Path, port: int) -> None:
   store, engine = Store(folder / 'store.db'), EchoEngine()
   options = Options(rates=GENEROUS, backups=0)
-  run(Service(store, engine, EchoLearner(store, engine), options), port=port)
+  service = Service(store, engine, EchoLearner(store, engine), options)
+  run(service, listen(store, '127.0.0.1', port))
 
 
 def requests(folder: Path, count: int) -> list[bytes]:

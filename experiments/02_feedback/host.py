@@ -68,6 +68,8 @@ def serve(options):
   import uvicorn
 
   from configs import feedback_online
+  from rft_jax.feedback.gates import Rules
+  from rft_jax.feedback.store import Store
   from rft_jax.modes import serve, train
   from rft_jax.serve.classroom import opened
   from rft_jax.serve.limits import Limits, Rates
@@ -81,7 +83,11 @@ def serve(options):
   folder = pathlib.Path(options.folder)
   keys = accounts(folder, options.users)
   model = serve.open_served(config, options.workdir)
-  with opened(folder, model, config.serve, find('smalltalk'), serve.tell) as service:
+  rules = Rules(quorum=options.quorum)
+  with (
+    contextlib.closing(Store(folder / 'store.db', rules)) as store,
+    opened(store, model, config.serve, find('smalltalk'), serve.tell) as service,
+  ):
     service.limits = Limits(Rates(10**6, 10**6, 10**6, 10**6, 64))
     with socket.socket() as port:
       port.bind(('127.0.0.1', 0))

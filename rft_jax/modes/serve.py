@@ -4,6 +4,7 @@ Without a checkpoint (`model.path`) it first trains the config's own stages, onc
 from feedback lies in workdir/serve.
 """
 
+import contextlib
 import copy
 import os
 import sys
@@ -15,6 +16,8 @@ import jax
 
 from rft_jax.config import RESUMABLE, base
 from rft_jax.data.text import MADE
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.store import Store
 from rft_jax.infra.workdir import open_workdir
 from rft_jax.modes import train
 from rft_jax.modes.model import APART, OURS
@@ -34,12 +37,16 @@ def run(config, workdir: str, started: float) -> dict:
     train.run(copy.deepcopy(c), workdir, started)
   open_workdir(workdir, c.to_dict(), RESUMABLE)
   with jax.default_device(jax.devices()[0]):
-    model = open_served(c, workdir)
     folder = Path(workdir) / 'serve'
-    with opened(folder, model, c.serve, material, tell) as service:
-      seconds = time.time() - started
-      print(f'ready after {seconds:.1f} s: http://{c.serve.host}:{c.serve.port}', flush=True)
-      server.run(service, c.serve.host, c.serve.port)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+      contextlib.closing(Store(folder / 'store.db', Rules(quorum=c.serve.quorum))) as store,
+      server.listen(store, c.serve.host, c.serve.port) as listening,
+      opened(store, open_served(c, workdir), c.serve, material, tell) as service,
+    ):
+      where = f'http://{c.serve.host}:{listening.getsockname()[1]}'
+      print(f'ready after {time.time() - started:.1f} s: {where}', flush=True)
+      server.run(service, listening)
   return {}
 
 

@@ -17,7 +17,6 @@ from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import ChatMessage, Request
 from rft_jax.engine.routes import Routes
 from rft_jax.engine.tickets import Completed
-from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
 from rft_jax.infra import peft
 from rft_jax.learning.canary import Canary
@@ -53,15 +52,14 @@ class Model(NamedTuple):
 
 @contextlib.contextmanager
 def opened(
-  folder: Path, model: Model, settings: Any, material: Material, tell: Tell
+  store: Store, model: Model, settings: Any, material: Material, tell: Tell
 ) -> Iterator[Service]:
-  """A service that is ready, over what `folder` has learned so far; settings: `config.serve`.
+  """A service that is ready, over what the store's folder has learned so far;
+  settings: `config.serve`.
 
-  tell: hears what is being done. Raises UserError where the folder belongs to another model, or is
-  in use.
+  tell: hears what is being done. Raises UserError where the folder belongs to another model.
   """
-  folder.mkdir(parents=True, exist_ok=True)
-  store = Store(folder / 'store.db', Rules(quorum=settings.quorum))
+  folder = Path(store.db.path).parent
   engine = learner = None
   try:
     check_identity(folder, model, settings)
@@ -108,7 +106,6 @@ def opened(
     for part in (learner, engine):
       if part is not None:
         part.stop()
-    store.close()
 
 
 def check_identity(folder: Path, model: Model, settings: Any):

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI
 
+from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
 from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims
 from rft_jax.serve.auth import LOOPBACK
@@ -46,22 +48,36 @@ async def sweep(service: Service):
       await asyncio.wrap_future(service.store.events.expire())
 
 
-def run(service: Service, host: str = '127.0.0.1', port: int = 8000):
-  """Serves until a signal, then lets running answers end. UserError where anyone could do
-  anything: beyond this machine, only with keys."""
-  if host not in LOOPBACK and not service.store.users.has_keys():
+def listen(store: Store, host: str, port: int) -> socket.socket:
+  """The address, taken before the work of getting ready. UserError where it is taken already, and
+  where anyone could do anything: beyond this machine, only with keys."""
+  if host not in LOOPBACK and not store.users.has_keys():
     raise UserError(
       f'host={host!r} would let everyone on the network in: make an API key first, by '
       '--config.mode=keys --config.key.name=me --config.key.scopes=chat,feedback,admin, '
       'or serve on 127.0.0.1'
     )
-  uvicorn.run(
+  try:
+    return socket.create_server((host, port), family=family_of(host))
+  except OSError as error:
+    raise UserError(
+      f'serve.host={host!r} serve.port={port} cannot be listened on ({error.strerror}): choose '
+      'another port, 0 for any that is free'
+    ) from error
+
+
+def family_of(host: str) -> socket.AddressFamily:
+  return socket.AF_INET6 if ':' in host else socket.AF_INET
+
+
+def run(service: Service, listening: socket.socket):
+  """Serves until a signal, then lets running answers end."""
+  config = uvicorn.Config(
     create_app(service),
-    host=host,
-    port=port,
     access_log=False,
     log_level='warning',
     server_header=False,
     timeout_keep_alive=KEEP_SECONDS,
     timeout_graceful_shutdown=DRAIN_SECONDS,
   )
+  uvicorn.Server(config).run([listening])
