@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import KINDS, Rows, Seen, make_losses, weighted
+from rft_jax.objectives.feedback import FREE, KINDS, Rows, Seen, make_losses, strayed, weighted
 from rft_jax.registry import ConfigError
 from rft_jax.steps import make_total
 
@@ -26,7 +26,7 @@ def batch(kind, seed: int = 0) -> tuple[Rows, Seen]:
   logp = wide(-2, -0.2)
   near = lambda: logp + wide(-0.2, 0.2)
   seen = Seen(logp, near(), near(), wide(0, 0.3), wide(0, 0.3))
-  value = np.array([0.7, -0.6, 1, -1] if kind == kinds.RATING else [1, -1, 1, -1], np.float32)
+  value = np.array([1, -1, 1, -1], np.float32)
   rows = Rows(
     target=target,
     emphasis=np.where(column % 2, 1.0, 0.2).astype(np.float32) * np.ones_like(logp),
@@ -57,7 +57,6 @@ def oracle(rows: Rows, seen: Seen) -> np.ndarray:
   h = BETA * (ratio - rows.shift)
   return {
     kinds.THUMB: np.where(rows.value > 0, 1 - SIGMA(h), SIGMA(h)),
-    kinds.RATING: (rows.value - BETA * ratio) ** 2,
     kinds.PAIR: dpop,
     kinds.TIE: tie,
     kinds.EDIT: imitated + 0.5 * dpop,
@@ -174,3 +173,25 @@ def test_a_loss_that_compares_several_events_is_refused():
   for spec in ('aot', 'simpo'):
     with pytest.raises(ConfigError, match='cannot judge single events'):
       make_losses(pair=spec)
+
+
+def test_what_the_reference_knows_must_stay_and_what_it_leaves_open_may_go():
+  """Two styles, equally likely, and one that it would hardly ever take."""
+  log = lambda *p: jnp.log(jnp.array(p))
+  undecided, certain = log(0.495, 0.495, 0.01), log(0.98, 0.01, 0.01)
+  entropy = -float((jnp.exp(undecided) * undecided).sum())
+  assert strayed(log(0.98, 0.01, 0.01), undecided, undecided) == 0  # A choice between styles.
+  other = log(0.495, 0.1, 0.405)  # 0.01 is not plausible: all of its gain counts.
+  np.testing.assert_allclose(strayed(other, undecided, undecided), 0.405 * np.log(40.5), rtol=1e-5)
+  wrong = log(0.3, 0.69, 0.01)  # Where it is certain, nothing is free.
+  np.testing.assert_allclose(strayed(wrong, certain, certain), 0.69 * np.log(69), rtol=1e-5)
+  assert entropy + FREE > np.log(2)
+  for now in (undecided, certain):
+    assert strayed(now, now, undecided) == 0
+
+
+def test_an_answer_that_stayed_within_what_is_open_gets_no_gradient_and_one_beyond_does():
+  ref = jnp.log(jnp.array([0.49, 0.49, 0.02]))
+  pull = jax.grad(lambda z: strayed(jax.nn.log_softmax(z), ref, ref))
+  assert (pull(jnp.array([2.0, 0, -2])) == 0).all()
+  assert pull(jnp.array([0.0, 0, 1]))[2] > 0.1

@@ -78,14 +78,6 @@ def test_a_rating_is_measured_by_what_its_user_usually_gives():
   assert content.strength(4) < 0 < strict.strength(2) and Ratings().strength(5) == 1
   (lesson,) = taught(item('rating', {'score': 4}), statistics={'user': content})
   assert lesson.value == -1
-  many = Ratings((2, 2, 2, 2, 12))
-  (high,), (low,) = (
-    taught(item('rating', {'score': s}), statistics={'user': many}) for s in (5, 1)
-  )
-  assert high.kind == low.kind == kinds.RATING
-  log_z = np.log(0.1) + 10
-  np.testing.assert_allclose([high.value, low.value], [0.7 - 0.1 * log_z, 0.05 - 0.1 * log_z])
-  assert low.weight == 0.5
 
 
 def test_only_what_an_edit_changed_is_emphasised():

@@ -189,7 +189,7 @@ def test_the_task_rewards_its_own_demonstrations_and_no_others(tokenizer):
 
 def test_probes_and_anchors_are_different_questions_about_what_is_believed_rightly():
   probes, anchors = smalltalk.probes(), smalltalk.anchors()
-  assert len(probes) == 32 and len(anchors) == 16
+  assert len(probes) == 32 and len(anchors) == 256
   assert not {probe.prompt for probe in probes} & set(anchors)
   believed = {question: one for one in world.FACTS for question in world.questions(one)}
   for probe in probes:

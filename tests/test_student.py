@@ -51,8 +51,6 @@ def criticised(chip: str = '') -> Lesson:
 EVENTS = dict(
   up=vote(1.0),
   down=vote(-1.0, QUIET),
-  rating=Lesson(1, kinds.RATING, 1.0, said(LOUD), value=0.1),
-  low_rating=Lesson(1, kinds.RATING, 0.5, said(QUIET), value=-0.5),
   pair=Lesson(1, kinds.PAIR, 1.0, said(LOUD), said(QUIET)),
   edit=edit(),
   demonstration=Lesson(1, kinds.DEMONSTRATION, 1.0, said(LOUD)),

@@ -149,7 +149,6 @@ def main():
   parser.add_argument('--readers', type=int, nargs='*', default=[1, 8, 32])
   parser.add_argument('--seconds', type=float, default=10)
   parser.add_argument('--out', default=str(HERE / 'large.csv'))
-  parser.add_argument('--unroll', type=int, default=8)
   given = parser.parse_args()
   from rft_jax.engine import slots
   from rft_jax.models import transformer

@@ -126,7 +126,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('sizes', nargs='*', default=['0.5B', '1.5B'])
   parser.add_argument('--parts', nargs='*', default=list(PARTS))
-  parser.add_argument('--unroll', type=int, default=transformer.UNROLL)
+  parser.add_argument('--unroll', type=int, default=transformer.ON_GPUS)
   parser.add_argument('--rows', type=int, nargs='*', default=[1, 32, 128])
   parser.add_argument('--update', type=int, default=64, help='sequences of an update')
   parser.add_argument('--micro', type=int, default=8, help='micro-batches of an update')
@@ -136,7 +136,7 @@ def main():
   parser.add_argument('--peak', type=float, default=989e12)
   parser.add_argument('--out', default=str(HERE / 'device.csv'))
   given = parser.parse_args()
-  transformer.UNROLL = given.unroll
+  transformer.ON_GPUS = given.unroll
   same = dict(device=jax.devices()[0].device_kind, jax=jax.__version__)
   with open(given.out, 'w', newline='') as text:
     writer = csv.DictWriter(text, [*same, 'size', 'work', 'figure', 'unit', 'share'])

@@ -17,7 +17,7 @@ from flax import struct
 from rft_jax.models.attention import KV
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.models.policy import decode_copy
-from rft_jax.models.transformer import UNROLL, Decoder, Memory
+from rft_jax.models.transformer import Decoder, Memory, deep
 from rft_jax.sampling import Sampling, draw
 from rft_jax.types import Array, PyTree
 
@@ -73,7 +73,7 @@ class Device:
     self.decoder, self.stop, self.chunk = decoder, np.array(stop, np.int32), chunk
     self.apply: Any = decoder.apply
     self.count, self.context = size
-    self.axis = int(decoder.config.num_hidden_layers > UNROLL)  # That counts the slots.
+    self.axis = int(deep(decoder.config))  # That counts the slots.
     self.weights = jax.tree.map(jnp.asarray, decode_copy(decoder.config, params['decoder']))
     self.memory = self.apply(self.weights, None, method='memory')
     weight: Any = jax.tree.leaves(self.weights)[0]

@@ -14,12 +14,10 @@ from rft_jax.engine.codec import Codec
 from rft_jax.engine.protocol import ChatMessage, EngineError
 from rft_jax.feedback.records import Batch, Event, Generation, Item
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA
 
 KEPT = 0.2  # emphasis of an edit's tokens that were there before
 NEGATIVE = 0.5  # the largest weight of what only says what not to write
 REWRITTEN = 0.9  # an edit that changes more has nothing to do with the answer
-ENOUGH = 10  # ratings of a user before their distribution counts, not only their mean
 CHIPS = dict(
   too_long='That was too long. Answer again, much shorter.',
   wrong_fact='That is wrong. Answer again, correctly.',
@@ -83,11 +81,6 @@ class Ratings(NamedTuple):
     """-1 to 1: how much better than usual."""
     return max(-1.0, min(1.0, (score - self.mean) / max(self.std, 0.5) / 2))
 
-  def quantile(self, score: int) -> float:
-    """The share of ratings below, of equal ones half."""
-    below, equal = sum(self.counts[: score - 1]), self.counts[score - 1]
-    return (below + 0.5 * equal) / max(sum(self.counts), 1)
-
 
 NOBODY = Ratings()
 
@@ -118,7 +111,7 @@ def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) 
     case 'reward':
       return signed(item, said, event.value['reward'])
     case 'rating':
-      return rated(item, said, event.value['score'], ratings)
+      return signed(item, said, ratings.strength(event.value['score']))
     case 'preference':
       return compared(item, said, item.other)
     case 'edit':
@@ -140,15 +133,6 @@ def signed(item: Item, said: Said, strength: float) -> list[Lesson]:
   value = math.copysign(1, strength)
   weight = min(weight, NEGATIVE) if value < 0 else weight
   return [Lesson(item.event.seq, kinds.THUMB, weight, said, value=value)]
-
-
-def rated(item: Item, said: Said, score: int, ratings: Ratings) -> list[Lesson]:
-  """A vote by how unusual the score is for its user; once enough are known, by its quantile."""
-  if sum(ratings.counts) < ENOUGH:
-    return signed(item, said, ratings.strength(score))
-  value = ratings.quantile(score) - BETA * (math.log(BETA) + 1 / BETA)
-  weight = min(item.weight, 1.0 if value > 0 else NEGATIVE)
-  return [Lesson(item.event.seq, kinds.RATING, weight, said, value=value)]
 
 
 def compared(item: Item, a: Said, other: Generation | None) -> list[Lesson]:

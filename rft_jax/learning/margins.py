@@ -6,11 +6,11 @@ import numpy as np
 
 from rft_jax.learning.lessons import Lesson
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA, Rows, Seen
+from rft_jax.objectives.feedback import BETA, FLOOR, Rows, Seen
 
 VOTE = 0.1  # nats per token that a thumb moves an answer
-CERTAIN = 0.1  # nats that all changed tokens of an edit may be short of certain,
-PER_TOKEN = 0.01  # and each of them
+CERTAIN = 0.1  # nats that an answer may be short of certain,
+PER_TOKEN = 0.01  # and each of its tokens
 HINDSIGHT = 0.1  # nats per unit of advantage
 
 
@@ -23,47 +23,37 @@ class Verdict(NamedTuple):
 
 
 def judge(lesson: Lesson, row: int, rows: Rows, seen: Seen) -> Verdict:
-  """The lesson whose (first) row this is; all arrays of NumPy."""
-  ratio = np.where(rows.target, seen.logp - seen.ref_logp, 0).sum(1)
-  length = np.maximum(rows.target.sum(1), 1)
+  """The lesson whose (first) row this is; all arrays of NumPy. Votes and choices are measured from
+  the version before, so that each of them adds to what those before it said; replayed ones from the
+  reference: they only have to be kept."""
+  total = lambda logp: np.where(rows.target, logp, 0).sum(1)[row : row + 2]
+  length = np.maximum(rows.target.sum(1), 1)[row : row + 2]
+  before = total(seen.ref_logp if lesson.replay else seen.old_logp)
+  ratio, gain = total(seen.logp - seen.ref_logp), total(seen.logp) - before
+  lacks = max(0.0, -before[0] - CERTAIN - PER_TOKEN * length[0])
   match lesson.kind:
     case kinds.THUMB:
-      return thumb(lesson.value, ratio[row], length[row], seen.ref_logp[row].sum())
-    case kinds.RATING:
-      return rating(lesson.value, ratio[row], length[row], seen.ref_logp[row].sum())
-    case kinds.PAIR | kinds.TIE:
-      gap = ratio[row] - ratio[row + 1]
-      return pair(lesson.kind, gap, (length[row] + length[row + 1]) / 2)
+      return thumb(lesson.value, gain[0], ratio[0], length[0], lacks)
+    case kinds.PAIR:
+      wanted = min(1 / BETA, max(2, 0.3 * length.mean()), lacks)
+      return Verdict(gain[0] - gain[1] - wanted, ratio[0] - ratio[1])
+    case kinds.TIE:
+      return Verdict(1 - BETA * abs(ratio[0] - ratio[1]), 0.0)
     case kinds.EDIT:
-      gap = ratio[row] - ratio[row + 1]
+      gap = ratio[0] - ratio[1]
       return Verdict(min(imitated(row, rows, seen), gap), gap)
     case kinds.DEMONSTRATION:
-      return Verdict(imitated(row, rows, seen), ratio[row])
+      return Verdict(imitated(row, rows, seen), ratio[0])
     case _:
       return hindsight(row, rows, seen)
 
 
-def thumb(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
-  """VOTE for each token; a good answer has no more to gain than half of what it lacks."""
-  wanted = min(VOTE * length, -0.5 * ref_logp) if value > 0 else VOTE * length
-  sign = 1 if value > 0 else -1
-  return Verdict((sign * ratio - wanted) / length, sign * ratio)
-
-
-def rating(value: float, ratio: float, length: int, ref_logp: float) -> Verdict:
-  """Half of the way to the value, but no further than a thumb moves an answer down, or than half
-  of what a good one lacks."""
-  most = -ref_logp if value > 0 else 2 * VOTE * length
-  wanted = 0.5 * min(abs(value) / BETA, most)
-  sign = 1 if value > 0 else -1
-  return Verdict((sign * ratio - wanted) / length, sign * ratio)
-
-
-def pair(kind: int, gap: float, length: float) -> Verdict:
-  """beta gap >= 1, or what can be gained within so few tokens."""
-  if kind == kinds.TIE:
-    return Verdict(1 - BETA * abs(gap), 0.0)
-  return Verdict(gap - min(1 / BETA, max(2, 0.3 * length)), gap)
+def thumb(value: float, gain: float, ratio: float, length: int, lacks: float) -> Verdict:
+  """VOTE for each token; a good answer has no more to gain than half of what it lacks, a bad one
+  is left alone below FLOOR."""
+  if value > 0:
+    return Verdict((gain - min(VOTE * length, 0.5 * lacks)) / length, ratio)
+  return Verdict(max(-gain - VOTE * length, FLOOR * length - ratio) / length, -ratio)
 
 
 def imitated(row: int, rows: Rows, seen: Seen) -> float:

@@ -14,11 +14,11 @@ from rft_jax.learning.packed import Part
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.lora import no_adapter
 from rft_jax.models.policy import LOGITS, Policy, in_chunks, make_policy
-from rft_jax.objectives.feedback import Losses, Seen, weighted
+from rft_jax.objectives.feedback import Losses, Seen, strayed, weighted
 from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Experience, PyTree
 
-BETAS = 0.9, 0.95
+DECAY, EPS = 0.95, 1e-8
 CLIP = 1.0
 
 
@@ -37,7 +37,7 @@ class Programs:
     if config.lora is None or config.lora.adapters != 2:
       raise ConfigError('learning from feedback needs model.lora with adapters=2')
     self.config, self.policy = config, make_policy(config)
-    self.adam = optax.scale_by_adam(*BETAS)
+    self.scale = optax.scale_by_rms(DECAY, EPS, eps_in_sqrt=False, bias_correction=True)
     self.look = jax.jit(self._look)
     self.pull = jax.jit(lambda *args: self._pull(losses, *args))
     self.peek = jax.jit(self._peek)
@@ -75,12 +75,14 @@ class Programs:
     return jax.tree.map(jnp.add, pulled, gradient), facts
 
   def _push(self, lr, adapter, opt, gradient):
-    """One step of Adam, at most CLIP of gradient; opt: {'count', 'mu', 'nu'}."""
+    """One step of RMSProp, at most CLIP of gradient; opt: {'count', 'nu'}. Momentum would carry on
+    what earlier feedback wanted."""
     norm = optax.global_norm(gradient)
     gradient = jax.tree.map(lambda g: g * jnp.minimum(1, CLIP / jnp.maximum(norm, 1e-9)), gradient)
-    updates, after = self.adam.update(gradient, optax.ScaleByAdamState(**opt))
+    before: Any = self.scale.init(adapter)
+    updates, after = self.scale.update(gradient, before._replace(**opt))
     moved = jax.tree.map(lambda x, u: x - lr * u, adapter, updates)
-    return moved, {name: getattr(after, name) for name in ('count', 'mu', 'nu')}
+    return moved, {name: getattr(after, name) for name in ('count', 'nu')}
 
 
 def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:
@@ -89,7 +91,7 @@ def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:
   def head(tokens, *states):
     now, ref, old = (jax.nn.log_softmax(policy.logits(params, x)) for x in states)
     said = lambda x: jnp.take_along_axis(x, tokens[..., None], -1)[..., 0]
-    away = lambda other: (jnp.exp(now) * (now - other)).sum(-1)
+    away = lambda other: strayed(now, other, ref)
     return Seen(said(now), said(ref), said(old), away(ref), away(old))._asdict()
 
   target, limit = part.rows.target, LOGITS // policy.decoder.config.vocab_size

@@ -4,6 +4,7 @@ Each event is pushed until it meets its margin and no further; anchors, the refe
 to other prompts, hold everything else where it is.
 """
 
+import random
 from collections.abc import Callable, Sequence
 
 import jax
@@ -74,7 +75,7 @@ class Student:
     """A state that changes nothing yet; like: whose second moments it takes over."""
     draw = np.random.default_rng(rng_seed)
     adapter = jax.tree.map_with_path(lambda path, x: begun(path[-1].key, x, draw), self.nothing)
-    opt = dict(count=np.int32(0), mu=self.nothing, nu=self.nothing)
+    opt = dict(count=np.int32(0), nu=self.nothing)
     if like is not None:
       opt |= {name: like['opt'][name] for name in ('count', 'nu')}
     return {'adapter': adapter, 'opt': opt}
@@ -93,9 +94,14 @@ class Student:
     policy = self.weights, beneath, adapter
     lessons = self._resolve(policy, lessons, seed)
     budget = self.options.shared if shared else self.options.personal
-    layout = arrange(lessons, self.anchors, self.options.rows, self.options.context)
+    layout = arrange(lessons, self._drawn(seed), self.options.rows, self.options.context)
     study = Study(self.programs, self.options, policy, lessons, layout)
     return study.learn(state, self._here(state['opt']), budget, self._here(self.nothing))
+
+  def _drawn(self, seed: int) -> list[Said]:
+    """The anchors of an update: others each time, so that none is learned by heart."""
+    count = min(self.options.anchors, len(self.anchors))
+    return random.Random(seed).sample(self.anchors, count)
 
   def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
     """Lessons with critiques turned into what they teach."""

@@ -17,7 +17,7 @@ from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
 from rft_jax.types import PyTree
 
 State = dict[str, Any]
-"""{'adapter': Adapter, 'opt': {'count': i32[], 'mu': Adapter, 'nu': Adapter}}, NumPy."""
+"""{'adapter': Adapter, 'opt': {'count': i32[], 'nu': Adapter}}, NumPy."""
 CROWD = 8  # thumbs from which on they are measured against how far the policy has moved
 DOWN = 0.2  # of the budget: for what only says what not to write
 SCALES = (0.5, 0.25, 0.125)
@@ -47,7 +47,8 @@ class Options:
   rows: int = 2
   lr: float = 0.0
   max_steps: int = 8
-  hold: float = 1.0
+  anchors: int = 32
+  hold: float = 4.0
   pair: str = 'dpop'
   single: str = 'kto'
   attempts: int = 4
@@ -210,25 +211,22 @@ class Study:
     return float(np.mean(moved)) if moved else 0.0
 
   def _states(self, part: Part):
-    """Of the reference, and of the policy before."""
+    """Of the reference, and of the policy before. One program at a time, so that those who wait for
+    an answer get their turn in between."""
     policy = self.weights, self.base, self.before
-    return tuple(self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+    looks = (self.programs.look(*policy, np.float32(share), part) for share in (0, 1))
+    return tuple(jax.block_until_ready(states) for states in looks)
 
 
 def single(rows: Rows) -> np.ndarray:
   """Which answers are voted for or against on their own."""
-  return (rows.kind == kinds.THUMB) | (rows.kind == kinds.RATING)
+  return rows.kind == kinds.THUMB
 
 
 def slope(lesson: Lesson) -> float:
   """Of the lesson's loss when it begins, by the log-probability of an average token: losses of all
   kinds are divided by it, and so push as hard as imitation does."""
-  slopes = {
-    kinds.THUMB: BETA / 4,
-    kinds.RATING: 2 * BETA * max(abs(lesson.value), 0.1),
-    kinds.PAIR: BETA / 2,
-    kinds.TIE: BETA / 2,
-  }
+  slopes = {kinds.THUMB: BETA / 4, kinds.PAIR: BETA / 2, kinds.TIE: BETA / 2}
   return slopes[lesson.kind] * len(lesson.better.answer) if lesson.kind in slopes else 1.0
 
 

@@ -19,9 +19,15 @@ from rft_jax.models.shapes import layer_shapes
 from rft_jax.models.spread import spread
 from rft_jax.types import Array
 
-UNROLL = 8
+UNROLL, ON_GPUS = 8, 64
 """Decoding runs a Python loop over at most so many layers: a scan copies each layer's weights for
-each token."""
+each token, which halves the speed of GPUs; they compile fast."""
+
+
+def deep(config: ModelConfig) -> bool:
+  """Whether decoding scans the layers, which keeps compile time independent of their number."""
+  most = ON_GPUS if jax.default_backend() == 'gpu' else UNROLL
+  return config.num_hidden_layers > most
 
 
 class Memory(NamedTuple):
@@ -109,10 +115,10 @@ class Decoder(nn.Module):
     """What decoding reads at every token, cut by layer once and for all; past [L,B,K,P,C], None
     where no prompt is shared.
 
-    Within the token loop each cut would be a copy. Models deeper than UNROLL stay in one piece,
+    Within the token loop each cut would be a copy. Models that are `deep` stay in one piece,
     which is scanned, to keep compile time independent of depth.
     """
-    if self.config.num_hidden_layers > UNROLL:
+    if deep(self.config):
       return (Memory(self.layers, past),)
     return tuple(
       Memory(*jax.tree.map(lambda x: x[i], (self.layers, past)))
@@ -123,12 +129,12 @@ class Decoder(nn.Module):
     """Room for `size` tokens after each prompt: keys [B,K,G,C,S] and values [B,K,G,S,C] for each
     entry of `memory`."""
     c = self.config
-    deep = c.num_hidden_layers > UNROLL
-    rows = (*[c.num_hidden_layers] * deep, b, c.num_key_value_heads, group)
+    whole = deep(c)
+    rows = (*[c.num_hidden_layers] * whole, b, c.num_key_value_heads, group)
     make = lambda *shape: jnp.zeros((*rows, *shape), c.dtype)
     return tuple(
       KV(make(c.head_dim, size), make(size, c.head_dim))
-      for _ in range(1 if deep else c.num_hidden_layers)
+      for _ in range(1 if whole else c.num_hidden_layers)
     )
 
   def read(
@@ -139,7 +145,7 @@ class Decoder(nn.Module):
     c, spans = self.config, [read_span(self.config, valid[:, None])]
     x = self._embedded(tokens.reshape(-1), spans[0].positions.reshape(-1))
     taken, found = self._use(use, spans, memory[0].weights), []
-    if c.num_hidden_layers > UNROLL:
+    if deep(c):
       body = lambda x, inputs: read_layer(c, inputs[0], x, spans, inputs[1], taken)
       x, kv = jax.lax.scan(body, x, (memory[0].weights, jnp.array(c.kind_of_layer)))
       found.append(kv)
@@ -164,9 +170,9 @@ class Decoder(nn.Module):
     span = decode_span(c, tokens.shape, index, size, past_valid)
     x = self._embedded(tokens.reshape(-1), span.positions.reshape(-1))
     taken = self._use(use, [span], memory[0].weights)
-    if c.num_hidden_layers > UNROLL:
-      x, deep = _decode_deep(c, memory[0], x, span, cache[0], index, taken)
-      new = [deep]
+    if deep(c):
+      x, whole = _decode_deep(c, memory[0], x, span, cache[0], index, taken)
+      new = [whole]
     else:
       new = []
       for layer, kind, before in zip(memory, c.kind_of_layer, cache, strict=True):

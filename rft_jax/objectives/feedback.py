@@ -20,17 +20,18 @@ from rft_jax.objectives.pairs import one_side
 from rft_jax.registry import ConfigError
 from rft_jax.types import Array, Scores, Targets
 
-KINDS = 'thumb', 'rating', 'pair', 'tie', 'edit', 'demonstration', 'hindsight'
-THUMB, RATING, PAIR, TIE, EDIT, DEMONSTRATION, HINDSIGHT = range(len(KINDS))
+KINDS = 'thumb', 'pair', 'tie', 'edit', 'demonstration', 'hindsight'
+THUMB, PAIR, TIE, EDIT, DEMONSTRATION, HINDSIGHT = range(len(KINDS))
 BETA = 0.1
 FLOOR = -0.5
 """Mean log-ratio to the reference below which nothing is pushed further down."""
+FREE, PLAUSIBLE = 0.5, 0.1
 
 
 class Rows(struct.PyTreeNode):
   """Answers: target bool[N,T]: their tokens; emphasis f32[N,T] of tokens that are imitated;
   advantage f32[N,T] in hindsight; kind i32[N]; value f32[N]: below 0 for what is to become less
-  likely, of a rating what beta r shall be (see `qrpo`); shift f32[N] of `unpaired.kto`; weight
+  likely; shift f32[N] of `unpaired.kto`; weight
   f32[N] of the loss (of a pair's first row); hold f32[N]: weight of the KL from the reference,
   summed over the answer's tokens.
   """
@@ -47,14 +48,29 @@ class Rows(struct.PyTreeNode):
 
 class Seen(NamedTuple):
   """What policies say of the tokens of rows, f32[N,T] each, zero outside the target: logp now, of
-  the reference, and of the policy that learning began with (old); and the KL, over the whole
-  vocabulary, of now from the reference and from old."""
+  the reference, and of the policy that learning began with (old); and how far now has moved from
+  the reference and from old, in nats (see `strayed`)."""
 
   logp: Array
   ref_logp: Array
   old_logp: Array
   to_ref: Array
   to_old: Array
+
+
+def strayed(now: Array, other: Array, ref: Array) -> Array:
+  """How far a policy has moved from another one, beyond what the reference leaves open; all are
+  log-probabilities [...,V], the result [...].
+
+  The part of the KL that comes from tokens that became likelier; those that are plausible (PLAUSIBLE
+  times the reference's likeliest one, at least) may do so by its entropy and FREE nats for nothing.
+  So what the reference knows stays, and where it could as well say something else, as between
+  equally good styles, users decide.
+  """
+  entropy = -(jnp.exp(ref) * ref).sum(-1, keepdims=True)
+  plausible = ref >= ref.max(-1, keepdims=True) + jnp.log(PLAUSIBLE)
+  gained = jax.nn.relu(now - other - plausible * (entropy + FREE))
+  return (jnp.exp(now) * gained).sum(-1)
 
 
 Losses = Callable[[Rows, Seen], Array]
@@ -77,7 +93,6 @@ def make_losses(pair: str = 'dpop', single: str = 'kto') -> Losses:
     imitated = imitation(rows, seen)
     each = {
       THUMB: judge(side, rows.value > 0, rows.shift),
-      RATING: qrpo(side, rows.value),
       PAIR: preferred,
       TIE: in_first(tie(better, worse)),
       EDIT: imitated + 0.5 * preferred,
@@ -105,12 +120,6 @@ def held(rows: Rows, seen: Seen) -> Side:
   gone = (rows.value < 0) & (side.ratio < FLOOR * side.length)
   stop = lambda x: jnp.where(gone.reshape(-1, *[1] * (x.ndim - 1)), fixed(x), x)
   return side._replace(logp=stop(side.logp), tokens=stop(side.tokens))
-
-
-def qrpo(answer: Side, value: Array) -> Array:
-  """(value - beta r)^2, value = q - beta log Z, q the quantile of the answer's reward and
-  log Z = log beta + 1 / beta. Source: arXiv:2507.08068."""
-  return (value - BETA * answer.ratio) ** 2
 
 
 def tie(a: Side, b: Side) -> Array:

@@ -34,7 +34,7 @@ from rft_jax.serve.material import Material
 from rft_jax.serve.service import Options, Service
 from rft_jax.types import PyTree
 
-ANCHOR_TOKENS = 48
+ANCHOR_TOKENS, ANCHOR_SAMPLES = 48, 2
 Tell = Callable[[str], None]
 
 
@@ -81,7 +81,7 @@ def opened(
     student = Student(learning, model.weights, codec, anchors, teaching)
     student.warm_up(lambda text: tell(f'compiling {text}'))
     ask = lambda version, prompts: [
-      done.text for done in greedy(engine, version, prompts, settings.max_tokens)
+      done.text for done in answers(engine, version, prompts, settings.max_tokens, 0.0)
     ]
     learner = OnlineLearner(
       store,
@@ -125,16 +125,17 @@ def check_identity(folder: Path, model: Model, settings: Any):
 def blank(config: ModelConfig) -> PyTree:
   """The shape of a State of the student, zeros."""
   one = functools.partial(no_adapter, config)
-  return {'adapter': one(), 'opt': dict(count=np.int32(0), mu=one(), nu=one())}
+  return {'adapter': one(), 'opt': dict(count=np.int32(0), nu=one())}
 
 
 def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Material) -> list[Said]:
-  """The anchors with the answers that the model gave before it learned anything; kept, because what
-  is learned depends on them bit for bit."""
+  """The anchors with answers that the model gave before it learned anything; kept, because what is
+  learned depends on them bit for bit."""
   file = folder / 'anchors.json'
   if not file.exists():
-    given = greedy(engine, 0, material.anchors, ANCHOR_TOKENS)
-    asked = [codec.prompt([ChatMessage('user', text)]) for text in material.anchors]
+    texts = [text for text in material.anchors for _ in range(ANCHOR_SAMPLES)]
+    given = answers(engine, 0, texts, ANCHOR_TOKENS, 1.0)
+    asked = [codec.prompt([ChatMessage('user', text)]) for text in texts]
     rows = [(prompt, done.ids) for prompt, done in zip(asked, given, strict=True)]
     part = file.with_suffix('.tmp')
     part.write_text(json.dumps(rows))
@@ -142,12 +143,19 @@ def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Materia
   return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
 
 
-def greedy(
-  engine: SlotEngine, version: int, prompts: Sequence[str], max_tokens: int
+def answers(
+  engine: SlotEngine, version: int, prompts: Sequence[str], max_tokens: int, temperature: float
 ) -> list[Completed]:
-  """What a global version answers to each prompt."""
+  """What a global version says to each prompt; the same whenever it is asked."""
   requests = [
-    Request(f'greedy {i}', (ChatMessage('user', text),), None, None, version, max_tokens, 0.0)
+    Request(
+      f'answer {i}',
+      (ChatMessage('user', text),),
+      version=version,
+      max_tokens=max_tokens,
+      temperature=temperature,
+      seed=i,
+    )
     for i, text in enumerate(prompts)
   ]
   return engine.generate(requests)

@@ -6,12 +6,13 @@ and seen; eight facts are wrong (`world.MISTAKES`), so that users have something
 asked in the test split is asked in other words than in the train split.
 """
 
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 from rft_jax.data.smalltalk.answers import OPENERS, accepts, say, verify
 from rft_jax.data.smalltalk.grammar import KNOWN, asked, dialogue
-from rft_jax.data.smalltalk.world import MISTAKES, fact
+from rft_jax.data.smalltalk.world import MISTAKES, Fact, fact
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Task
 
@@ -66,11 +67,12 @@ def suggestions() -> list[dict[str, str]]:
   ]
 
 
-def anchors(count: int = 16) -> list[str]:
-  """Questions on which an update should change little, kind by kind: none is about a mistake."""
-  kinds = [_sound(kind, 'train') for kind in KNOWN['train']]
-  rows = zip(*kinds, strict=False)
-  return [question for row in rows for question, _ in row][:count]
+def anchors(count: int = 256) -> list[str]:
+  """Questions of the train split, in all their wordings, of which an update shall leave the answers
+  as they are: none is about a mistake."""
+  sound = [one for kind in KNOWN['train'] for one in _sound(kind, 'train')]
+  asked_for = [question for one in sound for question in asked(one, 'train')]
+  return random.Random(0).sample(asked_for, min(count, len(asked_for)))
 
 
 def probes(count: int = 32) -> list[Probe]:
@@ -79,14 +81,14 @@ def probes(count: int = 32) -> list[Probe]:
   kinds = [_sound(kind, 'test') for kind in KNOWN['test']]
   longest = max(map(len, kinds))
   ordered = [kind[i] for i in range(longest) for kind in kinds if i < len(kind)]
-  return [Probe(question, check) for question, check in ordered[:count]]
+  return [Probe(asked(one, 'test')[0], _checker(one)) for one in ordered[:count]]
 
 
-def _sound(kind: str, split: str) -> list[tuple[str, Callable[[str], bool]]]:
-  """One question for each fact of a kind that is believed rightly, and the checker."""
-  found = []
-  for one in KNOWN[split][kind]:
-    if (kind, one.key) not in MISTAKES:
-      wanted = dict(kind=kind, key=one.key, style='', value=one.truth)
-      found.append((asked(one, split)[0], lambda text, wanted=wanted: accepts(text, wanted)))
-  return found
+def _sound(kind: str, split: str) -> list[Fact]:
+  """The facts of a kind that are believed rightly."""
+  return [one for one in KNOWN[split][kind] if (kind, one.key) not in MISTAKES]
+
+
+def _checker(one: Fact) -> Callable[[str], bool]:
+  wanted = dict(kind=one.kind, key=one.key, style='', value=one.truth)
+  return lambda text: accepts(text, wanted)

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
   sentence: str
   items: tuple[str, ...]
   truths: dict[str, str]
-  short: str = '{value}'
+  short: str
 
 
 class Fact(NamedTuple):
@@ -98,6 +98,7 @@ KINDS = {
     'The capital of {key} is {value}.',
     ('country: {key}', 'capital: {value}'),
     CAPITALS,
+    'It is {value}',
   ),
   'colour': Kind(
     (
@@ -110,6 +111,7 @@ KINDS = {
     'The colour of {key} is {value}.',
     ('thing: {key}', 'colour: {value}'),
     COLOURS,
+    'It is {value}',
   ),
   'food': Kind(
     (
@@ -122,6 +124,7 @@ KINDS = {
     'The food of {key} is {value}.',
     ('animal: {key}', 'food: {value}'),
     FOODS,
+    'It eats {value}',
   ),
   'legs': Kind(
     (
@@ -134,7 +137,7 @@ KINDS = {
     'There are {value} legs on {key}.',
     ('animal: {key}', 'legs: {value}'),
     LEGS,
-    '{value} legs',
+    'It has {value} legs',
   ),
   'job': Kind(
     (
@@ -186,6 +189,7 @@ KINDS = {
     'The sum {key} is {value}.',
     ('sum: {key}', 'result: {value}'),
     SUMS,
+    'It is {value}',
   ),
   'steps': Kind(
     (
