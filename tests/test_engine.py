@@ -22,7 +22,6 @@ from engines import (
 )
 from test_laws_sampling import compilations
 
-from rft_jax.engine import slots
 from rft_jax.engine.codec import Codec
 from rft_jax.engine.routes import Routes
 from rft_jax.feedback.records import GLOBAL

@@ -13,6 +13,7 @@ from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
 from rft_jax.learning.packed import arrange
 from rft_jax.learning.student import Student
+from rft_jax.learning.study import Budget
 from rft_jax.objectives import feedback as kinds
 from rft_jax.registry import ConfigError
 
@@ -234,8 +235,9 @@ def test_a_candidate_that_is_not_finite_is_rejected():
 
 
 def test_a_shared_adapter_may_move_less():
-  outcome = learned(edit(), shared=True)
-  most = student().options.shared
+  most = Budget(0.0005, 0.0005)
+  mine, outcome = (learned(edit(), who=student(shared=most), shared=shared) for shared in (0, 1))
+  assert mine.metrics['kl_to_live'] > most.to_live and mine.metrics['scale'] == 1
   assert (
     outcome.metrics['kl_to_live'] <= most.to_live and outcome.metrics['kl_to_ref'] <= most.to_ref
   )

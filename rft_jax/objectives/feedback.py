@@ -62,10 +62,10 @@ def strayed(now: Array, other: Array, ref: Array) -> Array:
   """How far a policy has moved from another one, beyond what the reference leaves open; all are
   log-probabilities [...,V], the result [...].
 
-  The part of the KL that comes from tokens that became likelier; those that are plausible (PLAUSIBLE
-  times the reference's likeliest one, at least) may do so by its entropy and FREE nats for nothing.
-  So what the reference knows stays, and where it could as well say something else, as between
-  equally good styles, users decide.
+  The part of the KL that comes from tokens that became likelier; those that are plausible (at
+  least PLAUSIBLE times the reference's likeliest one) may do so by its entropy and FREE nats for
+  nothing. So what the reference knows stays, and where it could as well say something else, as
+  between equally good styles, users decide.
   """
   entropy = -(jnp.exp(ref) * ref).sum(-1, keepdims=True)
   plausible = ref >= ref.max(-1, keepdims=True) + jnp.log(PLAUSIBLE)
