@@ -150,10 +150,7 @@ def main():
   parser.add_argument('--seconds', type=float, default=10)
   parser.add_argument('--out', default=str(HERE / 'large.csv'))
   given = parser.parse_args()
-  from rft_jax.engine import slots
-  from rft_jax.models import transformer
 
-  slots.UNROLL = transformer.UNROLL = given.unroll
   prepare_jax()
   same = dict(device=jax.devices()[0].device_kind, jax=jax.__version__)
   with open(given.out, 'w', newline='') as file:
