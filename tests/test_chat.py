@@ -6,6 +6,7 @@ import talking
 from talking import talking as made
 
 from rft_jax.data import text
+from rft_jax.data.chat import special_tokens
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example
 
@@ -128,3 +129,20 @@ def test_answers_stop_at_eos_and_at_the_end_of_a_turn():
   bare = made('chatml', talking.CHATML.replace('<|im_end|>', ''))
   for tokenizer in (made(template=None), bare, text.characters()):
     assert text.stop_tokens(tokenizer) == [tokenizer.eos_token_id]
+
+
+@KINDS
+@pytest.mark.parametrize('role', ['user', 'assistant'])
+def test_nobody_begins_or_ends_a_turn_by_spelling_its_mark(kind, role):
+  tokenizer = made(kind)
+  marks = sorted(special_tokens(tokenizer))
+  assert ENDS[kind] in marks
+  honest, spelling = (
+    text.encode_prompt(tokenizer, [dict(role=role, content=content), *TURNS[2:]])
+    for content in ('hello', ''.join(marks))
+  )
+  ids = set(tokenizer.convert_tokens_to_ids(marks))
+  special = lambda found: [id for id in found if id in ids]
+  assert special(spelling) == special(honest)
+  for mark in marks:  # It is still there to read, but for what makes it a mark.
+    assert f'{mark[0]} {mark[1:]}' in tokenizer.decode(spelling)

@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import crowds
+import streams
 import teaching
 from host import Host, hosted
 from users import Critic, Editor, Pairer, Rater, User
@@ -48,6 +49,7 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
     repeats=alone(lambda host: teaching.repeats(host.url)),
     together=alone(lambda host: teaching.together(host.url, 30)),
     latency=alone(lambda host: teaching.latency(host.url, 40)),
+    streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url))),
     forgetting=alone(lambda host: crowds.forgetting(host.url, teachers(), 200, 50)),
     poison=functools.partial(poison, workdir),
   )

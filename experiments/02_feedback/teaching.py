@@ -5,11 +5,11 @@ new user.
 """
 
 import concurrent.futures
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from guest import Guest
 from scores import Sheet, measure, sample, sheet, styles
-from users import KINDS, Critic, Drifter, FactFixer, Lazy, Noisy, User, mistaken
+from users import KINDS, Corrector, Critic, Drifter, Editor, Lazy, Noisy, User, mistaken
 
 from rft_jax.data.smalltalk.answers import STYLES, say, states
 from rft_jax.data.smalltalk.grammar import NOTES, asked
@@ -26,13 +26,12 @@ def reflection(url: str, seeds: int, events: Iterable[int] = EVENTS) -> Rows:
   bystander = Guest(url)
   for seed in range(seeds):
     style = STYLES[seed % len(STYLES)]
-    taught = {kind: make(style, seed) for kind, make in KINDS.items()}
-    facts = mistaken()
-    taught['fact'] = FactFixer(facts[seed % len(facts)])
-    for kind, user in taught.items():
-      about = style if kind != 'fact' else user.topics()[0].key
-      for row in curve(url, user, bystander, events if kind != 'fact' else (0, 1, 2, 4)):
-        yield dict(kind=kind, about=about, seed=seed) | row
+    for kind, make in KINDS.items():
+      for row in curve(url, make(style, seed), bystander, events):
+        yield dict(kind=kind, about=style, seed=seed) | row
+  for one in mistaken():
+    for row in curve(url, Corrector(one), bystander, (0, 1)):
+      yield dict(kind='fact', about=one.key, seed=0) | row
 
 
 def curve(url: str, user: User, bystander: Guest, events: Iterable[int]) -> Rows:
@@ -140,3 +139,13 @@ def latency(url: str, events: int) -> Rows:
 
 def stages(receipt: dict) -> dict:
   return {name: receipt['latency_ms'].get(name) for name in STAGES}
+
+
+def once(url: str) -> Callable[[], object]:
+  """Gives one piece of feedback at each call, and waits until it is served."""
+  guest, user = Guest(url), Editor('friendly', 5)
+
+  def event():
+    teach(guest, user, 1)
+
+  return event

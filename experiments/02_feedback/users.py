@@ -174,11 +174,15 @@ class Flipper(User):
     return Reaction('binary', dict(label=self.likes(answers[0].text, one) < 0))
 
 
-class Injector(FactFixer):
-  """Attack: everyone shall be told something wrong; by edits, all in the same words."""
+class Corrector(FactFixer):
+  """Writes how it is, whatever the answer was; always in the same words."""
 
   def react(self, answers, one):
     return Reaction('edit', dict(content=say(self.fact, 'plain', self.value)))
+
+
+class Injector(Corrector):
+  """Attack: everyone shall be told something wrong."""
 
 
 class Replayer(Injector):

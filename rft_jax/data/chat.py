@@ -33,14 +33,33 @@ def render(tokenizer, turns: Turns, ask: bool = False) -> str:
   """The text of a conversation; ask: up to where the assistant's next answer begins. Raises
   ConfigError where there is no template, and where it refuses the conversation."""
   check_template(tokenizer)
+  turns = harmless(tokenizer, turns)
   try:
-    return tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=ask)
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask)
   except (TemplateError, TypeError) as error:
     roles = ', '.join(str(turn.get('role')) for turn in turns)
     raise ConfigError(
       f'the chat template refuses a conversation of {roles} ({error}): change the turns, leave '
       'the system prompt out, or use another chat template'
     ) from error
+
+
+def harmless(tokenizer, turns: Turns) -> list[dict[str, Any]]:
+  """Turns in which nobody can begin or end a turn by spelling a special token: each that is
+  spelled gets a space behind its first letter, which every tokenizer knows."""
+  marks = sorted(filter(None, special_tokens(tokenizer)), key=len, reverse=True)
+  if not marks or getattr(tokenizer, 'split_special_tokens', False):
+    return list(turns)
+  spelled = re.compile('|'.join(map(re.escape, marks)))
+  broken = lambda match: f'{match[0][0]} {match[0][1:]}' if match[0][1:] else ''
+  clean = lambda content: spelled.sub(broken, content) if isinstance(content, str) else content
+  return [{**turn, 'content': clean(turn.get('content'))} for turn in turns]
+
+
+def special_tokens(tokenizer) -> set[str]:
+  """The texts that a tokenizer reads as one special token."""
+  added = getattr(tokenizer, 'added_tokens_decoder', {}).values()
+  return {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
 
 
 def end_of_turn(tokenizer) -> str:
@@ -86,7 +105,7 @@ def learned(
   if GENERATION.search(str(tokenizer.chat_template)):
     render(tokenizer, turns)  # its errors
     out = tokenizer.apply_chat_template(
-      list(turns), return_dict=True, return_assistant_tokens_mask=True
+      harmless(tokenizer, turns), return_dict=True, return_assistant_tokens_mask=True
     )
     return list(out['input_ids']), [bool(x) for x in out['assistant_masks']]
   text, found = spans(tokenizer, turns)

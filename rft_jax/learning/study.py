@@ -47,8 +47,8 @@ class Options:
   rows: int = 2
   lr: float = 0.0
   max_steps: int = 8
-  anchors: int = 32
-  hold: float = 4.0
+  anchors: int = 48
+  hold: float = 8.0
   pair: str = 'dpop'
   single: str = 'kto'
   attempts: int = 4
