@@ -51,15 +51,15 @@ def test_served_tokens_are_taken_as_they_are():
   [
     ('binary', {'label': True}, [(kinds.THUMB, 1.0, 1.0)]),
     ('binary', {'label': False}, [(kinds.THUMB, -1.0, 0.5)]),
-    ('reward', {'reward': 0.25}, [(kinds.THUMB, 1.0, 0.25)]),
+    ('reward', {'reward': 0.25}, [(kinds.THUMB, 0.25, 0.25)]),
     ('reward', {'reward': -1.0}, [(kinds.THUMB, -1.0, 0.5)]),
     ('reward', {'reward': 0.0}, []),
     ('rating', {'score': 5}, [(kinds.THUMB, 1.0, 1.0)]),
-    ('rating', {'score': 2}, [(kinds.THUMB, -1.0, 0.5)]),
+    ('rating', {'score': 2}, [(kinds.THUMB, -0.5, 0.5)]),
     ('rating', {'score': 3}, []),
     ('preference', {'outcome': 'a'}, [(kinds.PAIR, 1.0, 1.0)]),
     ('preference', {'outcome': 'tie'}, [(kinds.TIE, 0.0, 1.0)]),
-    ('preference', {'outcome': 'both_bad'}, [(kinds.THUMB, -1.0, 0.5)] * 2),
+    ('preference', {'outcome': 'both_bad'}, [(kinds.THUMB, -0.5, 0.5)] * 2),
   ],
 )
 def test_each_kind_has_its_loss_direction_and_weight(kind, value, expected):
@@ -75,9 +75,18 @@ def test_the_preferred_answer_comes_first():
 
 def test_a_rating_is_measured_by_what_its_user_usually_gives():
   content, strict = Ratings((0, 0, 0, 0, 6)), Ratings((6, 0, 0, 0, 0))
-  assert content.strength(4) < 0 < strict.strength(2) and Ratings().strength(5) == 1
-  (lesson,) = taught(item('rating', {'score': 4}), statistics={'user': content})
-  assert lesson.value == -1
+  assert content.strength(3) < 0 < strict.strength(3) and Ratings().strength(5) == 1
+  assert 0 < content.strength(5) < strict.strength(5)
+  (lesson,) = taught(item('rating', {'score': 3}), statistics={'user': content})
+  assert -1 < lesson.value < 0
+
+
+def test_what_is_good_is_never_pushed_down_nor_what_is_bad_up():
+  """Once most answers please, a four is below the mean, and must not undo them."""
+  content, strict = Ratings((0, 0, 0, 0, 30)), Ratings((30, 0, 0, 0, 0))
+  assert content.mean > 4 > 2 > strict.mean
+  assert content.strength(4) == strict.strength(2) == 0
+  assert not taught(item('rating', {'score': 4}), statistics={'user': content})
 
 
 def test_only_what_an_edit_changed_is_emphasised():

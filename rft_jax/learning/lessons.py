@@ -47,8 +47,9 @@ class Critique(NamedTuple):
 class Lesson:
   """One thing to learn of the event `seq`: an answer, or a pair with the better one first.
 
-  kind: of `objectives.feedback`; value: the direction of `better` (see `feedback.Rows`); critique:
-  what is still to be turned into a better answer; advantage: of each token, in hindsight.
+  kind: of `objectives.feedback`; value: the direction of `better` (see `feedback.Rows`), of a vote
+  also how strong it is, up to 1; critique: what is still to be turned into a better answer;
+  advantage: of each token, in hindsight.
   """
 
   seq: int
@@ -78,8 +79,10 @@ class Ratings(NamedTuple):
     return math.sqrt((prior + spread) / (5 + sum(self.counts)))
 
   def strength(self, score: int) -> float:
-    """-1 to 1: how much better than usual."""
-    return max(-1.0, min(1.0, (score - self.mean) / max(self.std, 0.5) / 2))
+    """-1 to 1: how much better than usual; 0 for what is worse than usual but still good, or better
+    but still bad: once most answers please, a four must not undo them."""
+    found = max(-1.0, min(1.0, (score - self.mean) / max(self.std, 0.5) / 2))
+    return found if found * (score - 3) >= 0 else 0.0
 
 
 NOBODY = Ratings()
@@ -130,9 +133,8 @@ def signed(item: Item, said: Said, strength: float) -> list[Lesson]:
   if not strength:
     return []
   weight = min(1.0, item.weight) * abs(strength)
-  value = math.copysign(1, strength)
-  weight = min(weight, NEGATIVE) if value < 0 else weight
-  return [Lesson(item.event.seq, kinds.THUMB, weight, said, value=value)]
+  weight = min(weight, NEGATIVE) if strength < 0 else weight
+  return [Lesson(item.event.seq, kinds.THUMB, weight, said, value=strength)]
 
 
 def compared(item: Item, a: Said, other: Generation | None) -> list[Lesson]:

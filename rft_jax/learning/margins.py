@@ -49,11 +49,12 @@ def judge(lesson: Lesson, row: int, rows: Rows, seen: Seen) -> Verdict:
 
 
 def thumb(value: float, gain: float, ratio: float, length: int, lacks: float) -> Verdict:
-  """VOTE for each token; a good answer has no more to gain than half of what it lacks, a bad one
-  is left alone below FLOOR."""
+  """VOTE for each token, or less for a weaker vote; a good answer has no more to gain than half of
+  what it lacks, a bad one is left alone below FLOOR."""
+  wanted = abs(value) * VOTE * length
   if value > 0:
-    return Verdict((gain - min(VOTE * length, 0.5 * lacks)) / length, ratio)
-  return Verdict(max(-gain - VOTE * length, FLOOR * length - ratio) / length, -ratio)
+    return Verdict((gain - min(wanted, 0.5 * value * lacks)) / length, ratio)
+  return Verdict(max(-gain - wanted, FLOOR * length - ratio) / length, -ratio)
 
 
 def imitated(row: int, rows: Rows, seen: Seen) -> float:

@@ -48,7 +48,7 @@ class Options:
   lr: float = 0.0
   max_steps: int = 8
   anchors: int = 48
-  hold: float = 8.0
+  hold: float = 4.0
   pair: str = 'dpop'
   single: str = 'kto'
   attempts: int = 4
