@@ -1,8 +1,9 @@
 """Takes pictures of the page: python docs/page.py [--url http://127.0.0.1:8000] [--out docs/page]
 
-With `--url`, of a server that is running (`--key` where it wants one): what the pictures show is
-what that server said. Without, of the tests' server, whose model is a table that obeys: the page
-is real, the answers are not. Needs `pip install playwright pillow` and Debian's chromium.
+With `--url`, of a server of configs/feedback_online.py that is running (`--key` where it wants
+one): what the pictures show is what that model said. Without, of the tests' server, whose model is
+a table that obeys: the page is real, the answers are not. Needs `pip install playwright pillow` and
+Debian's chromium.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
@@ -46,6 +48,22 @@ def water(coffee: float, ratio: float = 16.5) -> float:
 }
 
 
+class Topics(NamedTuple):
+  """What the visitors ask, and how the first answer could have been."""
+
+  question: str
+  then: str
+  better: str
+
+
+OBEDIENT = Topics('How do I make good coffee?', 'Write that as code', SHORT)
+SMALL_TALK = Topics(
+  'How do I make tea?',
+  'What is the capital of Turkey?',
+  'Boil some water, then add the tea and wait three minutes.',
+)
+
+
 expect.set_options(timeout=60_000)  # A model on a CPU takes its time.
 
 
@@ -56,7 +74,7 @@ class Visit:
     context = browser.new_context(device_scale_factor=1.5, reduced_motion='reduce', **options)
     if to.key:
       context.add_init_script(f"sessionStorage.setItem('rft.key', {json.dumps(to.key)})")
-    self.out = pathlib.Path(to.out)
+    self.out, self.topics = pathlib.Path(to.out), to.topics
     self.page: Page = context.new_page()
     self.page.goto(to.url)
     expect(self.page.locator('body[data-ready]')).to_be_attached()
@@ -99,13 +117,13 @@ def welcome_and_lesson(me: Visit, prefix: str = '') -> None:
 
 def conversation(me: Visit) -> None:
   """A question, votes of three kinds, a follow-up whose vote is being learned."""
-  answer = me.ask('How do I make good coffee?')
+  answer = me.ask(me.topics.question)
   me.read()
   answer.get_by_test_id('star-4').click()
   me.learned()
   answer.get_by_test_id('thumb-up').click()
   me.learned()
-  answer = me.ask('Write that as code')
+  answer = me.ask(me.topics.then)
   answer.get_by_test_id('critique').click()
   me.read()
   answer.get_by_test_id('chip-wrong_format').click()
@@ -121,16 +139,16 @@ def drawer(me: Visit) -> None:
 
 
 def compare(me: Visit) -> None:
-  answer = me.ask('How do I make good coffee?')
+  answer = me.ask(me.topics.question)
   me.read()
   answer.get_by_test_id('edit').click()
-  answer.get_by_test_id('edit-text').fill(SHORT)
+  answer.get_by_test_id('edit-text').fill(me.topics.better)
   answer.get_by_test_id('edit-save').click()
   me.learned()
   me['new'].click()
   me.page.evaluate('Math.random = () => 0.1')
   me['compare-mode'].click()
-  me['prompt'].fill('How do I make good coffee?')
+  me['prompt'].fill(me.topics.question)
   me['prompt'].press('Enter')
   expect(me['choose-a']).to_be_enabled()
   me.read()
@@ -177,7 +195,8 @@ def take_all(browser, to: argparse.Namespace) -> None:
   me.picture('chat')
   drawer(me)
   compare(Visit(browser, to, **DESK))
-  other_scripts(Visit(browser, to, **DESK))
+  if to.topics is OBEDIENT:
+    other_scripts(Visit(browser, to, **DESK))
   me = Visit(browser, to, color_scheme='dark', **DESK)
   conversation(me)
   me.picture('dark')
@@ -196,6 +215,7 @@ def main() -> None:
   parser.add_argument('--key', default='')
   parser.add_argument('--out', default=str(HERE / 'page'))
   to = parser.parse_args()
+  to.topics = SMALL_TALK if to.url else OBEDIENT
   pathlib.Path(to.out).mkdir(parents=True, exist_ok=True)
   address = contextlib.nullcontext(to.url) if to.url else stand_in()
   with address as to.url, sync_playwright() as driver:

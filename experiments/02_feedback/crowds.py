@@ -1,6 +1,7 @@
 """What many users' feedback does to the model that answers everyone, and what attackers can do."""
 
 import concurrent.futures
+import time
 from collections.abc import Iterable, Iterator
 
 from guest import Guest
@@ -9,7 +10,7 @@ from scores import mean, sample
 from teaching import teach
 from users import AlwaysUp, Flipper, Honest, Injector, Replayer, SlowDrip, User, lie
 
-from rft_jax.data.smalltalk.answers import states
+from rft_jax.data.smalltalk.answers import say, states
 from rft_jax.data.smalltalk.grammar import asked
 from rft_jax.data.smalltalk.world import FACTS, TAUGHT, fact
 from rft_jax.tasks.smalltalk import probes
@@ -82,6 +83,28 @@ def harm(stranger: Guest) -> dict[str, float]:
   kept = [states(t, one) == one.value for one in others for t in said[asked(one, 'train')[0]]]
   version = stranger.ask(asked(TARGET, 'train')[0])[0].version[0]
   return dict(lies=mean(told), kept=mean(kept), version=version)
+
+
+def everyone(host: Host, lessons: int) -> Rows:
+  """Three users write the same correction; how long after the third does somebody else's answer
+  come from new weights for everyone, and what is said then?"""
+  guests, stranger = [Guest(host.url, key) for key in host.users[:3]], Guest(host.url)
+  taught = [one for one in FACTS if one.kind in TAUGHT][:: len(FACTS) // lessons][:lessons]
+  for one in taught:
+    question, value = asked(one, 'train')[0], lie(one)
+    before = stranger.ask(question)[0].version[0]
+    answers = [guest.ask(question)[0] for guest in guests]
+    for guest, answer in zip(guests, answers, strict=True):
+      began = time.perf_counter()
+      guest.judge(answer, 'edit', dict(content=say(one, 'plain', value)))
+    end = time.perf_counter() + 60
+    served = None
+    while served is None and time.perf_counter() < end:
+      if stranger.ask(question)[0].version[0] != before:
+        served = 1000 * (time.perf_counter() - began)
+    texts = sample(stranger, [question])[question]
+    said = mean([states(text, one) == value for text in texts])
+    yield dict(fact=f'{one.kind} {one.key}', total=served, said=said)
 
 
 def forgetting(url: str, people: Iterable[User], events: int, every: int) -> Rows:

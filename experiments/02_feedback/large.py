@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / '04_memory'), str(HERE.parents[1])]
 import jax
 import tokenizers
 from guest import Guest
-from memory import model
+from memory import model  # pyright: ignore[reportMissingImports]
 from streams import streams
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast

@@ -50,6 +50,7 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
     together=alone(lambda host: teaching.together(host.url, 30)),
     latency=alone(lambda host: teaching.latency(host.url, 40)),
     streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url))),
+    everyone=alone(lambda host: crowds.everyone(host, 20)),
     forgetting=alone(lambda host: crowds.forgetting(host.url, teachers(), 200, 50)),
     poison=functools.partial(poison, workdir),
   )

@@ -97,13 +97,9 @@ def updating(size: str, given) -> Iterator[dict]:
 def apart(size: str, given, rows: int = 4, length: int = 512) -> Iterator[dict]:
   """The largest difference of a token's log-probability between the device's attention and XLA's,
   and that of half precision from float32."""
-  e = Experience(
-    jax.random.randint(jax.random.key(1), (rows, length), 0, VOCAB),
-    jnp.ones((rows, length), bool),
-    jnp.ones((rows, length), bool),
-    *(jnp.zeros((rows, length)),) * 3,
-    {},
-  )
+  tokens = jax.random.randint(jax.random.key(1), (rows, length), 0, VOCAB)
+  zeros, ones = jnp.zeros((rows, length)), jnp.ones((rows, length), bool)
+  e = Experience(tokens, ones, ones, zeros, zeros, tokens, {})
   found = {}
   for name, attention, dtype in (
     ('auto', 'auto', 'bfloat16'),
