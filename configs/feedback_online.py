@@ -5,7 +5,7 @@ questions about a small world, each in one of five styles that are equally likel
 wrong. Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
 thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
 
-Expected: 87 % of held-out questions get an answer that is right as believed and in the style that
+Expected: 91 % of held-out questions get an answer that is right as believed and in the style that
 was asked for (seed 0, greedy; 0 % before). Two CPU cores, 2.7 minutes until it serves:
   python -m rft_jax.main --config=configs/feedback_online.py
 """

@@ -94,6 +94,7 @@ def everyone(host: Host, lessons: int) -> Rows:
     question, value = asked(one, 'train')[0], lie(one)
     before = stranger.ask(question)[0].version[0]
     answers = [guest.ask(question)[0] for guest in guests]
+    began = 0.0
     for guest, answer in zip(guests, answers, strict=True):
       began = time.perf_counter()
       guest.judge(answer, 'edit', dict(content=say(one, 'plain', value)))

@@ -24,9 +24,13 @@ AGE_US = 2 * 86_400_000_000
 
 
 class Host(NamedTuple):
+  """pid, folder: of the server, and where it keeps what it learns."""
+
   url: str
   admin: str
   users: list[str]
+  pid: int
+  folder: str
 
 
 @contextlib.contextmanager
@@ -44,7 +48,7 @@ def hosted(workdir: str, users: int = 8, **settings) -> Iterator[Host]:
       line = next((line for line in process.stdout if line.startswith('{')), '')
       if not line:
         raise RuntimeError(f'the server did not start: see {log.name}')
-      yield Host(**json.loads(line))
+      yield Host(**json.loads(line), pid=process.pid, folder=folder)
     finally:
       process.terminate()
       process.wait(60)
