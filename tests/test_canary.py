@@ -8,6 +8,7 @@ from rft_jax.feedback.records import GLOBAL
 from rft_jax.learning.agenda import Agenda
 from rft_jax.learning.canary import Canary, CanaryOptions, Probe
 from rft_jax.learning.ramp import RampOptions, Vote, discordant, e_value, worse
+from rft_jax.registry import ConfigError
 
 GOOD = ['Paris is the capital of France.', 'It is four.', 'Blue whales are the largest.', 'Yes.']
 PROBES = [Probe('a', lambda t: 'Paris' in t), Probe('b', lambda t: 'four' in t), Probe('c')]
@@ -128,3 +129,10 @@ def test_the_scope_that_has_waited_longest_is_next():
   agenda.rest('u:b', 3.0)
   assert agenda.next_turn() == pytest.approx(0.3)
   assert [agenda.take(1.0), agenda.take(1.0), agenda.take(3.0)] == ['u:a', None, 'u:b']
+
+
+@pytest.mark.parametrize('shares', [(0.5, 0.1), (0.0, 0.5), (0.1, 1.0), (0.2, 0.2)])
+def test_shares_of_users_must_rise(shares):
+  with pytest.raises(ConfigError, match='ramp'):
+    RampOptions(shares)
+  assert RampOptions((0.1, 0.5)).shares == (0.1, 0.5)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rft_jax.registry import ConfigError
+
 
 @dataclass(frozen=True)
 class RampOptions:
@@ -20,6 +22,10 @@ class RampOptions:
   seconds: float = 600.0  # after which a stage ends without them
   e_value: float = 20.0  # evidence that ends the trial: false alarms are at most one in so many
   votes_per_user: int = 5  # so that one user in a bad mood is no evidence
+
+  def __post_init__(self):
+    if not all(0 < a < b for a, b in zip(self.shares, (*self.shares[1:], 1), strict=False)):
+      raise ConfigError(f'serve.ramp={self.shares} must rise between 0 and 1, such as (0.1, 0.5)')
 
 
 class Vote(NamedTuple):

@@ -19,6 +19,7 @@ from rft_jax.data.text import MADE
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
 from rft_jax.infra.workdir import open_workdir
+from rft_jax.learning.ramp import RampOptions
 from rft_jax.modes import train
 from rft_jax.modes.model import APART, OURS
 from rft_jax.modes.restored import merged, restored
@@ -32,6 +33,7 @@ def run(config, workdir: str, started: float) -> dict:
   """Serves until a signal. `started`: when the process began, s since 1970."""
   c = of_checkpoint(config) if config.model.path else config
   material = find(material_of(c))
+  RampOptions(tuple(c.serve.ramp))  # What is wrong with it is said before the work.
   trained = os.path.exists(os.path.join(workdir, 'summary.json'))
   if not config.model.path and not trained:
     train.run(copy.deepcopy(c), workdir, started)

@@ -19,10 +19,11 @@ from rft_jax.engine.routes import Routes
 from rft_jax.engine.tickets import Completed
 from rft_jax.feedback.store import Store
 from rft_jax.infra import peft
-from rft_jax.learning.canary import Canary
+from rft_jax.learning.canary import Canary, CanaryOptions
 from rft_jax.learning.fold import taught
 from rft_jax.learning.learner import LearnerOptions, OnlineLearner
 from rft_jax.learning.lessons import Said
+from rft_jax.learning.ramp import RampOptions
 from rft_jax.learning.recovery import Loader, live_versions
 from rft_jax.learning.shelf import Shelf
 from rft_jax.learning.student import Student
@@ -89,9 +90,13 @@ def opened(
       student,
       taught(store, codec),
       loader,
-      LearnerOptions(enabled=settings.learn),
+      LearnerOptions(enabled=settings.learn, ramp=RampOptions(tuple(settings.ramp))),
       metrics,
-      Canary(ask, material.probes),
+      Canary(
+        ask,
+        material.probes,
+        options=CanaryOptions(forbidden=tuple(filter(None, settings.forbidden))),
+      ),
       functools.partial(peft.packed, learning),
     )
     learner.start()
