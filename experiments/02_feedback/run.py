@@ -24,7 +24,7 @@ from host import Host, hosted
 from users import Critic, Editor, Pairer, Rater, User
 
 Rows = Iterator[dict]
-PEOPLE, TURNS = 20, 6
+PEOPLE, TURNS = 20, 5
 NOBODY = 999  # a quorum that is never reached: only personal adapters learn
 
 
@@ -72,14 +72,13 @@ def teachers() -> list[User]:
 
 def poison(workdir: str) -> Rows:
   """With gates the injector at several shares, every attack at 10 %; without, what they stop."""
-  shares = [('injector', count) for count in (0, 1, 2, 4)]
-  tenth = [(attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
-  for gates, quorum, plan in (('on', 3, shares + tenth), ('off', 1, shares)):
-    for attack, attackers in plan:
-      with hosted(workdir, PEOPLE, quorum=quorum) as host:
-        yield dict(gates=gates) | crowds.poison(host, attack, attackers, TURNS)
-    with hosted(workdir, PEOPLE, quorum=quorum) as host:
-      yield dict(gates=gates) | crowds.sybils(host, 5, TURNS)
+  plan = [(gates, 'injector', count) for count in (2, 0, 4, 1) for gates in ('on', 'off')]
+  plan += [('on', attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
+  for gates, attack, attackers in plan:
+    with hosted(workdir, PEOPLE, quorum=dict(on=3, off=1)[gates]) as host:
+      yield dict(gates=gates) | crowds.poison(host, attack, attackers, TURNS)
+  with hosted(workdir, PEOPLE) as host:
+    yield dict(gates='on') | crowds.sybils(host, 5, TURNS)
 
 
 def write(path: pathlib.Path, rows: Iterable[dict]):
