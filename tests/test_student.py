@@ -13,7 +13,7 @@ from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
 from rft_jax.learning.packed import arrange
 from rft_jax.learning.student import Student
-from rft_jax.learning.study import Budget
+from rft_jax.learning.study import Budget, Options
 from rft_jax.objectives import feedback as kinds
 from rft_jax.registry import ConfigError
 
@@ -271,3 +271,20 @@ def same(a, b) -> bool:
   return all(
     np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
   )
+
+
+def test_votes_add_up():
+  """Each is measured from the version before: the second one does not find its work done."""
+  state, likes = student().fresh(0), [loud(student().nothing, OTHERS)]
+  for seq, prompt in enumerate([ASKED, *questions(PLAIN, 3, seed=11)], 1):
+    outcome = learned(vote(1.0, prompt=prompt, seq=seq), state=state, seed=seq)
+    state = outcome.state
+    likes.append(loud(state['adapter'], OTHERS))
+  assert likes[1] > likes[0] and likes[-1] > max(0.85, likes[1])
+
+
+def test_each_update_is_held_by_other_anchors_and_the_same_one_by_the_same():
+  weights, anchors = grammar.taught()[0], grammar.anchors(40)
+  who = Student(grammar.CONFIG, weights, grammar.Words(), anchors, Options(anchors=5))
+  first, again, other = (who._drawn(seed) for seed in (1, 1, 2))
+  assert first == again and set(first) != set(other) and len(set(first)) == 5
