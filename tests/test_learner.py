@@ -40,11 +40,13 @@ def give(school, user, value=None, kind='binary', answer='') -> str:
 
 
 def learned(school, scope) -> bool:
-  """Whether nothing waits for a scope, and what is live is served."""
+  """Whether nothing waits for a scope, neither to be learned nor to be unlearned, and what is live
+  is served."""
   waiting = [p for p in school.store.ledger.pending() if p.scope == scope]
   live = school.store.versions.state(scope).live_version
   record = school.store.versions.get(scope, live)
-  if waiting or school.store.ledger.is_training() or served(school, scope) != live:
+  busy = school.store.ledger.is_training() or scope in school.store.ledger.taken_back()
+  if waiting or busy or served(school, scope) != live:
     return False
   return record is None or record.first_served_us is not None
 
