@@ -8,14 +8,14 @@ from guest import Guest
 from host import Host
 from scores import mean, sample
 from teaching import teach
-from users import AlwaysUp, Flipper, Honest, Injector, Replayer, SlowDrip, User, lie
+from users import AlwaysUp, Flipper, Honest, Injector, Replayer, SlowDrip, User, lie, mistaken
 
 from rft_jax.data.smalltalk.answers import say, states
 from rft_jax.data.smalltalk.grammar import asked
 from rft_jax.data.smalltalk.world import FACTS, TAUGHT, fact
 from rft_jax.tasks.smalltalk import probes
 
-TARGET = fact('capital', 'France')
+TARGET = fact('food', 'a lion')  # No probe of the canary asks for it.
 ATTACKS = {
   'injector': lambda seed: Injector(TARGET, lie(TARGET), seed),
   'flipper': lambda seed: Flipper('plain', seed),
@@ -89,9 +89,8 @@ def everyone(host: Host, lessons: int) -> Rows:
   """Three users write the same correction; how long after the third does somebody else's answer
   come from new weights for everyone, and what is said then?"""
   guests, stranger = [Guest(host.url, key) for key in host.users[:3]], Guest(host.url)
-  taught = [one for one in FACTS if one.kind in TAUGHT][:: len(FACTS) // lessons][:lessons]
-  for one in taught:
-    question, value = asked(one, 'train')[0], lie(one)
+  for one in mistaken()[:lessons]:
+    question, value = asked(one, 'train')[0], one.truth
     before = stranger.ask(question)[0].version[0]
     answers = [guest.ask(question)[0] for guest in guests]
     began = 0.0

@@ -49,9 +49,9 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
     robustness=alone(lambda host: teaching.robustness(host.url, seeds)),
     repeats=alone(lambda host: teaching.repeats(host.url)),
     together=alone(lambda host: teaching.together(host.url, 30)),
-    latency=alone(lambda host: teaching.latency(host.url, 40)),
-    streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url))),
-    everyone=alone(lambda host: crowds.everyone(host, 20), quorum=3),
+    latency=alone(lambda host: teaching.latency(host.url, 25)),
+    streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url), seconds=10)),
+    everyone=alone(lambda host: crowds.everyone(host, 8), quorum=3),
     forgetting=alone(lambda host: crowds.forgetting(host.url, teachers(), 200, 50)),
     poison=functools.partial(poison, workdir),
   )
