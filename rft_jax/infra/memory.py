@@ -49,7 +49,8 @@ def footprint(program: Any) -> Footprint:
 
 def room(devices: list) -> int:
   """Bytes that each of these devices has; those of a CPU share the machine's."""
-  stats = devices[0].memory_stats() or {}
+  mine = next(d for d in devices if d.process_index == jax.process_index())
+  stats = mine.memory_stats() or {}
   if 'bytes_limit' in stats:
     return stats['bytes_limit']
   whole = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
