@@ -4,6 +4,7 @@ A turn of the assistant begins where the template asks for an answer and ends wi
 end-of-turn mark after it, which it learns too; white space behind that mark is nobody's.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,13 +48,22 @@ def render(tokenizer, turns: Turns, ask: bool = False) -> str:
 def harmless(tokenizer, turns: Turns) -> list[dict[str, Any]]:
   """Turns in which nobody can begin or end a turn by spelling a special token: each that is
   spelled gets a space behind its first letter, which every tokenizer knows."""
-  marks = sorted(filter(None, special_tokens(tokenizer)), key=len, reverse=True)
-  if not marks or getattr(tokenizer, 'split_special_tokens', False):
+  spelled = marks(tokenizer)
+  if spelled is None:
     return list(turns)
-  spelled = re.compile('|'.join(map(re.escape, marks)))
   broken = lambda match: f'{match[0][0]} {match[0][1:]}' if match[0][1:] else ''
   clean = lambda content: spelled.sub(broken, content) if isinstance(content, str) else content
   return [{**turn, 'content': clean(turn.get('content'))} for turn in turns]
+
+
+@functools.lru_cache(maxsize=8)
+def marks(tokenizer) -> re.Pattern[str] | None:
+  """Finds special tokens in a text, longer ones first; None where spelling them does nothing. Kept:
+  some tokenizers have hundreds."""
+  known = sorted(filter(None, special_tokens(tokenizer)), key=len, reverse=True)
+  if not known or getattr(tokenizer, 'split_special_tokens', False):
+    return None
+  return re.compile('|'.join(map(re.escape, known)))
 
 
 def special_tokens(tokenizer) -> set[str]:
