@@ -24,7 +24,7 @@ SCALES = (0.5, 0.25, 0.125)
 
 
 class Budget(NamedTuple):
-  """KL in nats per token, at most, of the anchors, and of what is voted down: from the reference,
+  """How far in nats per token the anchors, and what is voted down, may stray: from the reference,
   and from the version before."""
 
   to_ref: float
@@ -38,7 +38,8 @@ PERSONAL, SHARED = Budget(0.5, 0.10), Budget(0.15, 0.02)
 class Options:
   """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
   holds a text of that length, or several shorter ones; lr: 0 for what suits the
-  width (see `student.rate`); hold: weight of the KL from the reference at the anchors, which keeps
+  width (see `student.rate`); anchors: of an update, drawn from all; hold: weight of how far the
+  anchors stray from the reference (see `feedback.strayed`), which keeps
   other answers, and at what is voted down, which keeps the loss from going anywhere; pair,
   single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
   for each question."""
