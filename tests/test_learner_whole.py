@@ -9,6 +9,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import conftest  # noqa: F401, children compile as this process does: the same bits.
 import engines
 import numpy as np
 import pytest
@@ -57,9 +58,6 @@ def finish(context, root: Path, point: str = '', events: int = 4) -> int | None:
 
 def test_death_leads_to_the_same_weights(tmp_path):
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(
-    ['conftest', 'scholar', 'engines']
-  )  # Compiled alike: the same bits.
   assert finish(context, tmp_path / 'whole') == 0
   points = ('step', 'rename', 'apply:before', 'swap')
   for point in points:
