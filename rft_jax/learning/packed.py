@@ -13,7 +13,7 @@ from rft_jax.learning.lessons import Lesson, Said
 from rft_jax.objectives.feedback import Rows
 from rft_jax.types import Array
 
-SLOTS = 16  # answers of a part, at most
+SLOTS = 24  # answers of a part, at most
 
 
 class Part(struct.PyTreeNode):

@@ -94,14 +94,17 @@ class Student:
     policy = self.weights, beneath, adapter
     lessons = self._resolve(policy, lessons, seed)
     budget = self.options.shared if shared else self.options.personal
-    layout = arrange(lessons, self._drawn(seed), self.options.rows, self.options.context)
-    study = Study(self.programs, self.options, policy, lessons, layout)
+    shape = self.options.rows, self.options.context
+    layouts = [arrange(lessons, anchors, *shape) for anchors in self._drawn(seed)]
+    study = Study(self.programs, self.options, policy, lessons, layouts)
     return study.learn(state, self._here(state['opt']), budget, self._here(self.nothing))
 
-  def _drawn(self, seed: int) -> list[Said]:
-    """The anchors of an update: others each time, so that none is learned by heart."""
+  def _drawn(self, seed: int) -> list[list[Said]]:
+    """The anchors of an update, as many beside its lessons as go with a step: others each time, so
+    that none is learned by heart."""
     count = min(self.options.anchors, len(self.anchors))
-    return random.Random(seed).sample(self.anchors, count)
+    drawn, beside = random.Random(seed).sample(self.anchors, count), self.options.beside
+    return [drawn[i : i + beside] for i in range(0, count, beside)]
 
   def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
     """Lessons with critiques turned into what they teach."""
