@@ -217,12 +217,15 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def test_a_step_that_is_much_too_long_is_taken_back_or_rejected():
-  who = grammar.student(lr=100 * student().lr)
-  state = who.fresh(0)
-  outcome = who.learn(state, None, [edit()], 0)
-  assert 'at most' in outcome.rejected and outcome.metrics['stopped'] == 'budget'
-  assert outcome.state is state
+def test_a_step_that_is_much_too_long_is_taken_back_as_far_as_it_must():
+  state, most = student().fresh(0), student().options.personal
+  longer = lambda times: grammar.student(lr=times * student().lr).learn(state, None, [edit()], 0)
+  shortened, refused = longer(100), longer(10**5)
+  assert shortened.metrics['stopped'] == refused.metrics['stopped'] == 'budget'
+  assert 0 < shortened.metrics['scale'] < 1 and not shortened.rejected
+  assert shortened.metrics['kl_to_live'] <= most.to_live
+  assert shortened.metrics['kl_to_ref'] <= most.to_ref
+  assert 'at most' in refused.rejected and refused.state is state
 
 
 def test_a_candidate_that_is_not_finite_is_rejected():

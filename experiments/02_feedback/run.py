@@ -71,11 +71,12 @@ def teachers() -> list[User]:
 
 
 def poison(workdir: str) -> Rows:
-  """With gates the injector at several shares, every attack at 10 %; without, what they stop."""
-  plan = [(gates, 'injector', count) for count in (2, 0, 4, 1) for gates in ('on', 'off')]
+  """The injector at several shares with the gates and without, every other attack at 10 % with."""
+  plan = [(gates, 'injector', count) for count in (2, 1, 4) for gates in ('on', 'off')]
   plan += [('on', attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
+  plan += [('on', 'injector', 0)]
   for gates, attack, attackers in plan:
-    with hosted(workdir, PEOPLE, quorum=dict(on=3, off=1)[gates]) as host:
+    with hosted(workdir, PEOPLE, gates=gates) as host:
       yield dict(gates=gates) | crowds.poison(host, attack, attackers, TURNS)
   with hosted(workdir, PEOPLE) as host:
     yield dict(gates='on') | crowds.sybils(host, 5, TURNS)

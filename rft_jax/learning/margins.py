@@ -9,8 +9,8 @@ from rft_jax.objectives import feedback as kinds
 from rft_jax.objectives.feedback import BETA, FLOOR, Rows, Seen
 
 VOTE = 0.1  # nats per token that a thumb moves an answer
-CERTAIN = 0.1  # nats that an answer may be short of certain,
-PER_TOKEN = 0.01  # and each of its tokens
+CERTAIN = 0.02  # nats that an answer may be short of certain,
+PER_TOKEN = 0.002  # and each of its tokens
 HINDSIGHT = 0.1  # nats per unit of advantage
 
 
@@ -35,7 +35,7 @@ def judge(lesson: Lesson, row: int, rows: Rows, seen: Seen) -> Verdict:
     case kinds.THUMB:
       return thumb(lesson.value, gain[0], ratio[0], length[0], lacks)
     case kinds.PAIR:
-      wanted = min(1 / BETA, max(2, 0.3 * length.mean()), lacks)
+      wanted = min(1 / BETA, max(2.5, 0.35 * length.mean()), lacks)
       return Verdict(gain[0] - gain[1] - wanted, ratio[0] - ratio[1])
     case kinds.TIE:
       return Verdict(1 - BETA * abs(ratio[0] - ratio[1]), 0.0)

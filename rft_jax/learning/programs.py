@@ -20,6 +20,8 @@ from rft_jax.types import Array, Experience, PyTree
 
 DECAY, EPS = 0.95, 1e-8
 CLIP = 1.0
+SOFT = 0.5
+"""Of the root mean square of all gradients: parameters with smaller ones move less than the rest."""
 
 
 class Facts(NamedTuple):
@@ -37,7 +39,6 @@ class Programs:
     if config.lora is None or config.lora.adapters != 2:
       raise ConfigError('learning from feedback needs model.lora with adapters=2')
     self.config, self.policy = config, make_policy(config)
-    self.scale = optax.scale_by_rms(DECAY, EPS, eps_in_sqrt=False, bias_correction=True)
     self.look = jax.jit(self._look)
     self.pull = jax.jit(lambda *args: self._pull(losses, *args))
     self.peek = jax.jit(self._peek)
@@ -76,13 +77,16 @@ class Programs:
 
   def _push(self, lr, adapter, opt, gradient):
     """One step of RMSProp, at most CLIP of gradient; opt: {'count', 'nu'}. Momentum would carry on
-    what earlier feedback wanted."""
+    what earlier feedback wanted. What hardly matters beside the rest hardly moves: it would else
+    move as far as what does, with every update, and in the end much would be forgotten."""
     norm = optax.global_norm(gradient)
     gradient = jax.tree.map(lambda g: g * jnp.minimum(1, CLIP / jnp.maximum(norm, 1e-9)), gradient)
-    before: Any = self.scale.init(adapter)
-    updates, after = self.scale.update(gradient, before._replace(**opt))
-    moved = jax.tree.map(lambda x, u: x - lr * u, adapter, updates)
-    return moved, {name: getattr(after, name) for name in ('count', 'nu')}
+    count = opt['count'] + 1
+    nu = optax.tree.update_moment(gradient, opt['nu'], DECAY, 2)
+    sizes = jax.tree.map(jnp.sqrt, optax.tree.bias_correction(nu, DECAY, count))
+    usual = optax.tree.norm(sizes) / optax.tree.size(sizes) ** 0.5
+    step = lambda x, g, size: x - lr * g / (size + SOFT * usual + EPS)
+    return jax.tree.map(step, adapter, gradient, sizes), dict(count=count, nu=nu)
 
 
 def see(policy: Policy, params: PyTree, part: Part, *states: Array) -> Seen:

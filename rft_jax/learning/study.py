@@ -48,7 +48,7 @@ class Options:
   context: int = 256
   rows: int = 2
   lr: float = 0.0
-  max_steps: int = 8
+  max_steps: int = 12
   anchors: int = 48
   beside: int = 16
   hold: float = 4.0
