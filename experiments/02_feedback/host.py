@@ -106,7 +106,7 @@ def serve(options):
 
 
 def open_gates():
-  """Rules by which anybody teaches everyone; everyone's adapter may then move as far as one's own."""
+  """Rules by which anybody teaches everyone, whose adapter may then move as far as one's own."""
   from rft_jax.feedback.gates import Rules
   from rft_jax.learning import study
   from rft_jax.serve import classroom

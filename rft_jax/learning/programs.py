@@ -21,7 +21,7 @@ from rft_jax.types import Array, Experience, PyTree
 DECAY, EPS = 0.95, 1e-8
 CLIP = 1.0
 SOFT = 0.5
-"""Of the root mean square of all gradients: parameters with smaller ones move less than the rest."""
+"""Of the root mean square of all gradients: what has smaller ones moves less than the rest."""
 
 
 class Facts(NamedTuple):
