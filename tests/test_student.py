@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 
+from rft_jax.learning import packed
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
-from rft_jax.learning.packed import arrange
+from rft_jax.learning.packed import arrange, width_of, widths
 from rft_jax.learning.student import Student
 from rft_jax.learning.study import Budget, Options
 from rft_jax.objectives import feedback as kinds
@@ -180,16 +181,27 @@ def states(policy, part):
   return [student().programs.look(*policy, np.float32(share), part) for share in (0, 1)]
 
 
-def test_nothing_compiles_after_the_warm_up():
+def test_rows_are_as_short_as_the_longest_text_allows():
+  said = lambda n: Said((3,) * (n - 1), (4,))
+  assert [widths(n) for n in (64, 256, 300, 1024)] == [[64], [256], [256, 300], [256, 512, 1024]]
+  longest = lambda *sizes: width_of([said(n) for n in sizes], 1024)
+  assert [longest(9, n) for n in (10, 256, 257, 1000, 5000)] == [256, 256, 512, 1024, 1024]
+
+
+def test_nothing_compiles_after_the_warm_up(monkeypatch):
+  monkeypatch.setattr(packed, 'NARROWEST', 32)
   who, base = grammar.student(), learned(edit()).state['adapter']
   heard = []
   who.warm_up(heard.append)
   assert len(heard) >= 3
+  long = edit()
+  long = dataclasses.replace(long, better=long.better._replace(prompt=(3,) * 40))
   crowd = [vote((-1.0) ** i, prompt=p, seq=i) for i, p in enumerate(questions(PLAIN, 20, 5))]
   with compilations() as seen:
     state = who.fresh(3)
     state = who.fresh(4, like=who.learn(state, None, [edit()], 1).state)
     who.learn(state, base, [*EVENTS.values()], 2)
+    who.learn(state, base, [long], 2)
     who.learn(state, None, crowd, 3, shared=True)
     who.learn(ruined(state), None, [edit()], 1)
   assert not seen

@@ -14,6 +14,7 @@ from rft_jax.objectives.feedback import Rows
 from rft_jax.types import Array
 
 SLOTS = 24  # answers of a part, at most
+NARROWEST = 256  # tokens of its rows, at least
 
 
 class Part(struct.PyTreeNode):
@@ -80,9 +81,20 @@ class Filling:
     self.used[row], self.slot = end, slot + 1
 
 
+def widths(context: int) -> list[int]:
+  """How long rows may be: powers of two, and the whole context."""
+  return [*(NARROWEST * 2**i for i in range(32) if NARROWEST * 2**i < context), context]
+
+
+def width_of(texts: Sequence[Said], context: int) -> int:
+  """The shortest rows that the texts fit into, or the longest that there are."""
+  longest = max(len(said.prompt) + len(said.answer) for said in texts)
+  return next((width for width in widths(context) if width >= longest), context)
+
+
 def arrange(lessons: Sequence[Lesson], anchors: Sequence[Said], rows: int, context: int) -> Layout:
-  """Pairs first, so that each begins at an even slot, then single answers, then anchors. Texts of
-  more than `context` tokens lose the beginning of their prompts."""
+  """Rows of `context` tokens. Pairs first, so that each begins at an even slot, then single
+  answers, then anchors. Texts of more tokens lose the beginning of their prompts."""
   order = sorted(range(len(lessons)), key=lambda i: lessons[i].worse is None)
   fillings: list[Filling] = [Filling(rows, context)]
   places = [Place(0, 0)] * len(lessons)

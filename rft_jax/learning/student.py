@@ -4,6 +4,7 @@ Each event is pushed until it meets its margin and no further; anchors, the refe
 to other prompts, hold everything else where it is.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from rft_jax.engine.codec import Codec
 from rft_jax.learning.lessons import Critique, Lesson, Said
-from rft_jax.learning.packed import arrange, empty
+from rft_jax.learning.packed import arrange, empty, width_of, widths
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rewriting import Rewriter, resolved
 from rft_jax.learning.study import Options, Outcome, State, Study
@@ -94,8 +95,10 @@ class Student:
     policy = self.weights, beneath, adapter
     lessons = self._resolve(policy, lessons, seed)
     budget = self.options.shared if shared else self.options.personal
-    shape = self.options.rows, self.options.context
-    layouts = [arrange(lessons, anchors, *shape) for anchors in self._drawn(seed)]
+    drawn = self._drawn(seed)
+    said = [said for lesson in lessons for said in (lesson.better, lesson.worse) if said]
+    width = width_of([*said, *itertools.chain(*drawn)], self.options.context)
+    layouts = [arrange(lessons, anchors, self.options.rows, width) for anchors in drawn]
     study = Study(self.programs, self.options, policy, lessons, layouts)
     return study.learn(state, self._here(state['opt']), budget, self._here(self.nothing))
 
@@ -124,8 +127,9 @@ class Student:
     where it does not fit."""
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
-    options, after = self.options, said._replace(prompt=prompt)
-    part = arrange([], [said, after], options.rows, options.context).parts[0]
+    texts = [said, said._replace(prompt=prompt)]
+    width = width_of(texts, self.options.context)
+    part = arrange([], texts, self.options.rows, width).parts[0]
     states = self.programs.look(*policy, np.float32(1), part)
     seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))
     without, within = (seen.logp[i][part.rows.target[i]] for i in (0, 1))
@@ -134,14 +138,16 @@ class Student:
   def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
     """Compiles every program; `progress` hears of each."""
     tell, programs = progress or (lambda text: None), self.programs
-    tell('what the model says')
-    state, part = self.fresh(0), empty(self.options.rows, self.options.context)
+    state, lengths = self.fresh(0), widths(self.options.context)
     nothing, adapter, opt = self._here((self.nothing, state['adapter'], state['opt']))
-    policy = self.weights, nothing, adapter
-    states = programs.look(*policy, np.float32(0), part)
-    programs.peek(*policy, part, states, states, states)
-    tell('what a lesson changes')
-    gradient, _ = programs.pull(*policy, part, states, states, nothing)
+    policy, gradient = (self.weights, nothing, adapter), nothing
+    for number, width in enumerate(lengths, 1):
+      part, which = empty(self.options.rows, width), f'{number}/{len(lengths)}'
+      tell(f'what the model says, {which}')
+      states = programs.look(*policy, np.float32(0), part)
+      programs.peek(*policy, part, states, states, states)
+      tell(f'what a lesson changes, {which}')
+      gradient, _ = programs.pull(*policy, part, states, states, nothing)
     after, _ = programs.push(adapter, opt, gradient)
     programs.between(adapter, after, np.float32(1))
     tell('rewriting')
