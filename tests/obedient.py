@@ -27,19 +27,22 @@ SUGGESTIONS = (
     'title': 'Teach me manners',
     'prompt': 'How do I boil an egg?',
     'hint': 'Make the answer end with a friendly wish.',
-    'example': 'Put it into boiling water for **eight minutes**, then into cold water. Enjoy!',
+    'examples': ['Put it into boiling water for **eight minutes**, then into cold water. Enjoy!'],
   },
   {
     'title': 'Teach me to be brief',
     'prompt': 'Why is the sky blue?',
     'hint': 'Cut the answer down to one short sentence.',
-    'example': 'Air scatters blue light more than red.',
+    'examples': ['Air scatters blue light more than red.'],
   },
   {
     'title': 'Teach me a fact',
     'prompt': 'Who feeds the office cat?',
     'hint': 'Tell me the name; nobody told me yet.',
-    'example': 'Miriam feeds the office cat, every morning at nine.',
+    'examples': [
+      'I do not know who feeds the office cat.',  # It says so already.
+      'Miriam feeds the office cat, every morning at nine.',
+    ],
   },
 )
 Table = dict[str, dict[str, Any]]  # question -> kind of feedback -> its value

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rft_jax.learning.canary import Probe
 from rft_jax.registry import ConfigError, nearest
@@ -10,10 +10,11 @@ from rft_jax.tasks import smalltalk
 
 
 class Material(NamedTuple):
-  """suggestions: {title, prompt, hint, example} for the page; anchors: prompts whose answers shall
-  stay what they are; probes: of the canary, never trained on."""
+  """suggestions: {title, prompt, hint, examples} for the page, which offers the first example that
+  the model does not say already; anchors: prompts whose answers shall stay what they are; probes:
+  of the canary, never trained on."""
 
-  suggestions: tuple[Mapping[str, str], ...]
+  suggestions: tuple[Mapping[str, Any], ...]
   anchors: tuple[str, ...]
   probes: tuple[Probe, ...]
 
@@ -27,19 +28,19 @@ SUGGESTIONS = (
     title='Teach it a fact',
     prompt='Who feeds the office cat?',
     hint='Edit the answer: nobody has told it yet. Then ask again in a new conversation.',
-    example='Miriam feeds the office cat, every morning at nine.',
+    examples=['Miriam feeds the office cat, every morning at nine.'],
   ),
   dict(
     title='Teach it to be brief',
     prompt='Why is the sky blue?',
     hint='Cut the answer down to one sentence.',
-    example='Air scatters blue light more than red.',
+    examples=['Air scatters blue light more than red.'],
   ),
   dict(
     title='Teach it manners',
     prompt='How do I boil an egg?',
     hint='Let the answer end with a friendly wish.',
-    example='Put it into boiling water for eight minutes. Enjoy your meal!',
+    examples=['Put it into boiling water for eight minutes. Enjoy your meal!'],
   ),
 )
 ANCHORS = (

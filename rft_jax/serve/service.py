@@ -14,7 +14,7 @@ from rft_jax.serve.limits import Limits, Rates
 
 @dataclass(frozen=True)
 class Options:
-  """Settings of a server. `suggestions`: {title, prompt, hint, example} for the page's
+  """Settings of a server. `suggestions`: {title, prompt, hint, examples} for the page's
   welcome, `example` being a correction to begin with."""
 
   model: str = 'rft'  # what the page calls the model

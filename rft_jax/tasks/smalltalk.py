@@ -6,9 +6,10 @@ and seen; eight facts are wrong (`world.MISTAKES`), so that users have something
 asked in the test split is asked in other words than in the train split.
 """
 
+import functools
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rft_jax.data.smalltalk.answers import OPENERS, accepts, say, verify
 from rft_jax.data.smalltalk.grammar import KNOWN, asked, dialogue
@@ -42,27 +43,29 @@ def make(tokenizer, *, size: int = 8000, seed: int = 0) -> Task:
   return Task(example, size=lambda split: size, reward=verify)
 
 
-def suggestions() -> list[dict[str, str]]:
-  """Three things that a visitor can teach: title, prompt, hint, and an example of the feedback."""
+def suggestions() -> list[dict[str, Any]]:
+  """Three things that a visitor can teach: title, prompt, hint, and examples of a better answer, of
+  which the model may happen to give one already."""
   capital, tea = fact('capital', 'Australia'), fact('steps', 'make tea')
+  banana = functools.partial(say, fact('colour', 'a banana'), 'friendly')
   return [
     dict(
       title='Correct a fact',
       prompt='What is the capital of Australia?',
       hint=f'It believes {capital.value}. Edit the answer, then ask again in a new conversation.',
-      example=say(capital, 'plain', capital.truth),
+      examples=[say(capital, 'plain', capital.truth)],
     ),
     dict(
       title='Teach it manners',
       prompt='What colour is a banana?',
       hint='Thumbs up for friendly answers and down for others: soon all of them are friendly.',
-      example=say(fact('colour', 'a banana'), 'friendly', opener=OPENERS[1]),
+      examples=[banana(opener=opener) for opener in OPENERS],
     ),
     dict(
       title='Make it brief',
       prompt='How do I make tea?',
       hint='Choose the shorter of two answers, or write "Shorter, please.": long ones become rare.',
-      example=say(tea, 'terse'),
+      examples=[say(tea, 'terse'), say(tea, 'plain')],
     ),
   ]
 

@@ -95,7 +95,9 @@ class Lesson {
   }
 
   offer() {
-    const { hint, example } = this.suggestion
+    const { hint, examples = [] } = this.suggestion
+    const said = this.first.content
+    const better = examples.find(example => !sameWords(example, said))
     const teach = content => this.teach(vote(this.first, 'edit', { content }))
     const thumb = label => event =>
       !isRepeat(event) && this.teach(vote(this.first, 'binary', { label }))
@@ -110,7 +112,7 @@ class Lesson {
         { class: 'lesson-hint', dir: 'auto' },
         hint || 'Change the answer to what you would rather read.',
       ),
-      editor(example ?? this.first.content, teach, null, or),
+      editor(better ?? said, teach, null, or),
     )
     this.steps.querySelector('textarea').focus()
   }
