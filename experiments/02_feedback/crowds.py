@@ -71,6 +71,18 @@ def act(people: list[User], guests: list[Guest], turns: int):
 
   with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
     list(pool.map(live, zip(people, guests, strict=True)))
+  rest(guests[0])
+
+
+def rest(guest: Guest):
+  """Until nothing waits to be learned, by anybody's adapter or everyone's. A candidate on trial is
+  no event that waits, so nothing may have changed for a while."""
+  quiet, version = 0, None
+  while quiet < 10:
+    status = guest.call('GET', '/v1/status')
+    still = not status['pending_events'] and not status['training'] and status['version'] == version
+    quiet, version = quiet + 1 if still else 0, status['version']
+    time.sleep(0.5)
 
 
 def harm(stranger: Guest) -> dict[str, float]:
