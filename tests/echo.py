@@ -126,3 +126,7 @@ class EchoLearner:
 
   async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
     await asyncio.wrap_future(self.store.versions.freeze(scope, frozen, actor))
+
+  async def unlearn(self, user_id: str, actor: str) -> int:
+    self.unlearned = user_id
+    return self.store.versions.state('global').live_version

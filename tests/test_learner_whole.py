@@ -3,13 +3,13 @@
 import asyncio
 import dataclasses
 import functools
+import importlib
 import multiprocessing
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import conftest  # noqa: F401, children compile as this process does: the same bits.
 import engines
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from rft_jax.learning.lessons import Said
 from rft_jax.learning.student import Student
 from rft_jax.learning.study import Options
 
+importlib.import_module('conftest')  # Children compile as this process does: the same bits.
 pytestmark = pytest.mark.slow
 ANCHORS = [Said((3, 4, 5), (6, 7, 8, 9)), Said((9, 8), (7, 6, 5))]
 

@@ -346,6 +346,16 @@ def test_an_administrator_can_go_back_freeze_and_quarantine(served):
   assert actions == ['quarantine', 'user_state', 'freeze', 'rollback']
 
 
+def test_an_administrator_can_have_everyone_unlearn_a_user(served):
+  given = vote(served.client, ask(served.client).json()['rft']['message_id']).json()
+  user_id = served.client.get('/v1/me').json()['user_id']
+  body = {'user_id': user_id, 'reason': 'poison'}
+  assert served.client.post('/admin/unlearn', json=body).json() == {'version': 0, 'quarantined': 1}
+  assert served.learner.unlearned == user_id
+  assert served.store.users.get(user_id).state == 'muted'
+  assert served.client.get(f'/v1/feedback/{given["id"]}').json()['status'] == 'quarantined'
+
+
 def test_prometheus_can_read_the_metrics(served):
   vote(served.client, ask(served.client).json()['rft']['message_id'])
   text = served.client.get('/metrics').text

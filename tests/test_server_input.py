@@ -222,6 +222,18 @@ def test_a_quarantine_is_checked(served, body, status):
   check(served.client.post('/admin/quarantine', json=body), status)
 
 
+@pytest.mark.parametrize(
+  'body, status',
+  [
+    ({'reason': 'x'}, 400),
+    ({'user_id': NOBODY}, 400),
+    ({'user_id': NOBODY, 'reason': 'x'}, 404),
+  ],
+)  # fmt: skip
+def test_unlearning_is_checked(served, body, status):
+  check(served.client.post('/admin/unlearn', json=body), status)
+
+
 def test_methods_that_are_not_there_are_refused(served):
   for method, path in (('PUT', '/v1/feedback'), ('HEAD', '/v1/models'), ('GET', '/admin/freeze')):
     response = served.client.request(method, path)

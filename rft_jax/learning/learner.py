@@ -156,12 +156,12 @@ class OnlineLearner:
     if scope == GLOBAL:
       self.training.tend()
     elif learned := self.store.ledger.taken_back().get(scope):
-      self.unlearn(scope, learned)
+      self.take_back(scope, learned)
     pause = self.training.turn(scope)
     if pause is not None:
       self.again(scope, pause)
 
-  def unlearn(self, scope: str, version: int):
+  def take_back(self, scope: str, version: int):
     """Back to before this version; what was learned since, and still counts, waits again."""
     record = self.store.versions.get(scope, version)
     assert record
@@ -242,6 +242,9 @@ class OnlineLearner:
     if not frozen:
       self.agenda.ask(scope, time.monotonic())
       self.wake()
+
+  async def unlearn(self, user_id: str, actor: str) -> int:
+    return await asyncio.to_thread(self.install, GLOBAL, [user_id], actor)
 
   async def follow(self, scope: str):
     """The engine serves what the ledger says, whatever is being learned meanwhile."""

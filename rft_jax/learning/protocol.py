@@ -31,3 +31,8 @@ class Learner(Protocol):
 
   async def freeze(self, scope: str, frozen: bool, actor: str) -> None:
     """By `store.versions.freeze`."""
+
+  async def unlearn(self, user_id: str, actor: str) -> int:
+    """Everyone's model as if this user had never taught it; the version that is live then. Takes as
+    long as learning it all again. LedgerError where it has learned meanwhile."""
+    ...

@@ -65,6 +65,17 @@ def routes(service: Service) -> APIRouter:
     await asyncio.wrap_future(store.events.quarantine(seqs, reason, actor))
     return {'quarantined': len(seqs)}
 
+  @router.post('/unlearn')
+  async def unlearn(request: Request) -> dict:
+    actor = auth.identify(request, 'admin').name
+    body = mapping(await json_body(request), 'body', {'user_id', 'reason'})
+    reason = text(required(body, 'reason', 'reason'), 'reason', 1, 500)
+    user = known_user(service, required(body, 'user_id', 'user_id'))
+    await asyncio.wrap_future(store.users.set_state(user.id, 'muted', actor))
+    seqs = store.events.seqs(user.id)
+    await asyncio.wrap_future(store.events.quarantine(seqs, reason, actor))
+    return {'version': await service.learner.unlearn(user.id, actor), 'quarantined': len(seqs)}
+
   @router.get('/users')
   async def users(request: Request) -> dict:
     auth.identify(request, 'admin')

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from rft_jax.engine.codec import Codec
@@ -63,14 +64,15 @@ def opened(
   folder = Path(store.db.path).parent
   engine = learner = None
   try:
-    check_identity(folder, model, settings)
     codec, metrics = Codec(model.tokenizer, model.stop), Metrics()
     lora = Lora(settings.rank, settings.alpha, settings.targets, adapters=2)
     learning = dataclasses.replace(model.config, lora=lora)
     lora = dataclasses.replace(lora, adapters=settings.rows)
     serving = dataclasses.replace(model.config, lora=lora)
+    kept = blank(learning)
+    check_identity(folder, model, settings, kept)
 
-    loader = Loader(store, Shelf(folder / 'versions', blank(learning)))
+    loader = Loader(store, Shelf(folder / 'versions', kept))
     routes = Routes(live_versions(store), holdout=settings.holdout)
     engine = SlotEngine(
       model.weights, serving, codec, settings.slots, settings.context, loader, routes
@@ -113,17 +115,19 @@ def opened(
         part.stop()
 
 
-def check_identity(folder: Path, model: Model, settings: Any):
-  """What was learned belongs to one model: raises UserError for another."""
+def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree):
+  """What was learned belongs to one model, and to one form of what is kept of it: raises UserError
+  for another."""
   parts = [repr(model.config), model.source, settings.rank, settings.alpha, settings.targets]
+  parts.append(str(jax.tree.structure(kept)))
   found = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
   file = folder / 'model'
   if not file.exists():
     file.write_text(found)
   elif file.read_text() != found:
     raise UserError(
-      f'what {folder} has learned belongs to another model, or to another serve.rank, alpha or '
-      'targets: put them back, or serve in another --workdir'
+      f'what {folder} has learned belongs to another model, to another serve.rank, alpha or '
+      'targets, or to another version of rft_jax: put them back, or serve in another --workdir'
     )
 
 
