@@ -129,4 +129,6 @@ def anchors(count: int = 6) -> list[Said]:
 
 
 def student(**options) -> Student:
+  """Two of its six anchors stand beside the lessons of a step."""
+  options = dict(beside=2) | options
   return Student(CONFIG, taught()[0], Words(), anchors(), Options(WIDTH, **options))

@@ -303,3 +303,18 @@ def test_each_update_is_held_by_other_anchors_and_the_same_one_by_the_same():
   who = Student(grammar.CONFIG, weights, grammar.Words(), anchors, Options(anchors=5, beside=3))
   first, again, other = (who._drawn(seed) for seed in (1, 1, 2))
   assert first == again != other and [len(set(few)) for few in first] == [3, 2]
+
+
+def test_what_comes_out_is_judged_beside_all_anchors():
+  """The first step moves away from all alike, whichever of them it looks at."""
+  most, state = Budget(9.0, 9.0), student().fresh(0)
+  judged = lambda beside: grammar.student(beside=beside, max_steps=1, personal=most).learn(
+    state, None, [edit()], 0
+  )
+  few, all_of_them = judged(1), judged(6)
+  assert few.metrics['steps'] == all_of_them.metrics['steps'] == 1
+  for name in ('kl_to_ref', 'kl_to_live'):
+    assert few.metrics[name] == pytest.approx(all_of_them.metrics[name], rel=1e-3) and (
+      all_of_them.metrics[name] > 0
+    )
+  assert few.margins == pytest.approx(all_of_them.margins, rel=1e-3)

@@ -26,12 +26,13 @@ STAGES = 'ack', 'queue', 'step', 'publish', 'total'
 
 
 def main():
-  figure = Figure(figsize=(13, 3.6), layout='constrained')
-  curves, latency, attacks = figure.subplots(1, 3)
+  figure = Figure(figsize=(11, 7.2), layout='constrained')
+  panels = curves, latency, content, attacks = figure.subplots(2, 2).flat
   draw_curves(curves, read('reflection'))
   draw_latency(latency, read('latency'))
+  draw_content(content, read('together'))
   draw_attacks(attacks, read('poison'))
-  for axes in (curves, latency, attacks):
+  for axes in panels:
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[['top', 'right']].set_visible(False)
   figure.savefig(HERE / 'plot.png', dpi=120)
@@ -54,9 +55,24 @@ def draw_latency(axes, rows):
   axes.set(ylabel='ms', yscale='log', title='From feedback to served')
 
 
+def draw_content(axes, rows):
+  """How content five users are whose wishes contradict one another: each by itself."""
+  arms = dict(live='taught', notes='told in a note', frozen='frozen', bystander="a stranger's")
+  colours = '#2e8b57', '#8a4fb0', '#999999', '#cccccc'
+  for i, (arm, colour) in enumerate(zip(arms, colours, strict=True)):
+    found = [row for row in rows if row['arm'] == arm]
+    xs, ys = [j + 0.2 * i for j in range(len(found))], [float(r[r['owner']]) for r in found]
+    axes.bar(xs, ys, 0.18, color=colour, label=arms[arm])
+  owners = list(dict.fromkeys(row['owner'] for row in rows))
+  axes.set_xticks([i + 0.3 for i in range(len(owners))], [f'wants {owner}' for owner in owners])
+  axes.set(ylabel='answers that the user wants', ylim=(-0.02, 1.25))
+  axes.legend(frameon=False, fontsize=8, ncols=4, loc='upper center')
+
+
 def draw_attacks(axes, rows):
   for gates, colour in (('on', '#2e8b57'), ('off', '#b22222')):
     found = [r for r in rows if r['gates'] == gates and r['attack'] == 'injector']
+    found.sort(key=lambda row: float(row['share']))
     xs, ys = [float(r['share']) for r in found], [float(r['lies']) for r in found]
     axes.plot(xs, ys, marker='o', color=colour, label=f'gates {gates}')
   axes.set(xlabel="attackers' share", ylabel='lies told to others', ylim=(-0.02, 1.02))
