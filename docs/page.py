@@ -49,18 +49,21 @@ def water(coffee: float, ratio: float = 16.5) -> float:
 
 
 class Topics(NamedTuple):
-  """What the visitors ask, and how the first answer could have been."""
+  """What the visitors ask, how the first answer could have been, and which of the suggestions they
+  take up."""
 
   question: str
   then: str
   better: str
+  lesson: int
 
 
-OBEDIENT = Topics('How do I make good coffee?', 'Write that as code', SHORT)
+OBEDIENT = Topics('How do I make good coffee?', 'Write that as code', SHORT, 1)
 SMALL_TALK = Topics(
   'How do I make tea?',
   'What is the capital of Turkey?',
   'Boil some water, then add the tea and wait three minutes.',
+  0,
 )
 
 
@@ -107,7 +110,7 @@ class Visit:
 
 def welcome_and_lesson(me: Visit, prefix: str = '') -> None:
   me.picture(f'{prefix}welcome')
-  me['suggestion'].nth(1).click()
+  me['suggestion'].nth(me.topics.lesson).click()
   expect(me['edit-save']).to_be_visible()
   me.read()
   me['edit-save'].click()

@@ -144,6 +144,32 @@ def test_a_candidate_that_fails_the_canary_is_never_live(tmp_path):
   school.close()
 
 
+def test_of_several_events_only_the_one_that_fails_the_canary_is_set_aside(tmp_path):
+  guilty: list[int] = []
+
+  def says(version: int, prompts):
+    history = school.store.versions.history(GLOBAL, version=version) if version else ()
+    learned = {item.event.seq for batch in history for item in batch.items}
+    return ['nonsense' if learned & {*guilty} else 'four'] * len(prompts)
+
+  four = Probe('2 + 2?', lambda text: text == 'four')
+  options = unreplayed()
+  school, users = staffed(tmp_path, 4, options, canary=Canary(says, [four, four]))
+  given = [give(school, user) for user in users]
+  receipts = [school.store.events.receipt(one) for one in given]
+  guilty.append(receipts[1].seq)
+  everything(school)
+  query = "SELECT state FROM event_gate WHERE scope = 'global' AND event_seq = ?"
+  states = [school.store.db.read(query, one.seq)[0][0] for one in receipts]
+  assert states == ['ok', 'rolled_back', 'ok', 'ok']
+  learned = school.store.db.read("SELECT event_seq FROM applied WHERE scope = 'global'")
+  assert {row[0] for row in learned} == {one.seq for one in receipts} - {*guilty}
+  assert scholar.packed(rebuild(school.store, school.student, scholar.told, GLOBAL)) == school.bits(
+    GLOBAL
+  )
+  school.close()
+
+
 RAMP = RampOptions(shares=(0.25, 0.5), answers=6, votes_per_user=50)
 
 

@@ -135,25 +135,36 @@ class Training:
     return record.status if record else 'gone'
 
   def undo(self, version: Version, refused: Refused):
+    """A candidate that failed the canary is learned again in parts, until the guilty event is
+    alone; that one is set aside, and so is what users did not like."""
     counters = self.publisher.metrics
     counter = counters.rollback if refused.trial else counters.canary_fail
     counter.inc()
+    new = self.store.versions.sizes(GLOBAL).get(version.version, 0)
+    parts = not refused.trial and self.halve(GLOBAL, new)
+    events = 'pending' if parts else 'quarantined'
     undone = self.store.versions.rollback(
-      GLOBAL, version.parent, str(refused), 'learner', freeze=False
+      GLOBAL, version.parent, str(refused), 'learner', events, freeze=False
     )
     undone.result()
     self.publisher.serve(GLOBAL)
+
+  def halve(self, scope: str, new: int) -> bool:
+    """Whether a batch of so many new events can be learned in parts: the next one is smaller."""
+    if new > 1:
+      self.sizes[scope] = new // 2
+    else:
+      self.sizes.pop(scope, None)
+    return new > 1
 
   def refuse(self, batch: Batch, reason: str) -> float:
     """Quarantines a single event; of several, learns from fewer, until the guilty one is alone."""
     new = sum(item.role == 'new' for item in batch.items)
     self.problems[batch.scope] = reason
     with contextlib.suppress(LedgerError):
-      if new > 1:
-        self.sizes[batch.scope] = new // 2
+      if self.halve(batch.scope, new):
         self.store.ledger.abandon(batch, f'learned in parts: {reason}').result()
       else:
-        self.sizes.pop(batch.scope, None)
         self.store.ledger.reject(batch, reason).result()
     return 0.0
 
