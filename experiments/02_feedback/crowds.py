@@ -103,6 +103,7 @@ def everyone(host: Host, lessons: int) -> Rows:
   guests, stranger = [Guest(host.url, key) for key in host.users[:3]], Guest(host.url)
   for one in mistaken()[:lessons]:
     question, value = asked(one, 'train')[0], one.truth
+    rest(stranger)  # The next version is of this fact.
     before = stranger.ask(question)[0].version[0]
     answers = [guest.ask(question)[0] for guest in guests]
     began = 0.0
