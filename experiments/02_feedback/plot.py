@@ -64,8 +64,8 @@ def draw_content(axes, rows):
     xs, ys = [j + 0.2 * i for j in range(len(found))], [float(r[r['owner']]) for r in found]
     axes.bar(xs, ys, 0.18, color=colour, label=arms[arm])
   owners = list(dict.fromkeys(row['owner'] for row in rows))
-  axes.set_xticks([i + 0.3 for i in range(len(owners))], [f'wants {owner}' for owner in owners])
-  axes.set(ylabel='answers that the user wants', ylim=(-0.02, 1.25))
+  axes.set_xticks([i + 0.3 for i in range(len(owners))], owners)
+  axes.set(xlabel='what the user wants', ylabel='answers like that', ylim=(-0.02, 1.25))
   axes.legend(frameon=False, fontsize=8, ncols=4, loc='upper center')
 
 
