@@ -57,11 +57,8 @@ def routes(service: Service) -> APIRouter:
     if ('event_ids' in body) == ('user_id' in body):
       raise Invalid('give either event_ids or user_id', 'event_ids')
     if 'user_id' in body:
-      user = known_user(service, body['user_id'])
-      await asyncio.wrap_future(store.users.set_state(user.id, 'muted', actor))
-      seqs = store.events.seqs(user.id)
-    else:
-      seqs = named_events(service, body['event_ids'])
+      return {'quarantined': await mute(known_user(service, body['user_id']), reason, actor)}
+    seqs = named_events(service, body['event_ids'])
     await asyncio.wrap_future(store.events.quarantine(seqs, reason, actor))
     return {'quarantined': len(seqs)}
 
@@ -71,10 +68,15 @@ def routes(service: Service) -> APIRouter:
     body = mapping(await json_body(request), 'body', {'user_id', 'reason'})
     reason = text(required(body, 'reason', 'reason'), 'reason', 1, 500)
     user = known_user(service, required(body, 'user_id', 'user_id'))
+    quarantined = await mute(user, reason, actor)
+    return {'version': await service.learner.unlearn(user.id, actor), 'quarantined': quarantined}
+
+  async def mute(user: User, reason: str, actor: str) -> int:
+    """A user who teaches nobody any more, and how many events that concerns."""
     await asyncio.wrap_future(store.users.set_state(user.id, 'muted', actor))
     seqs = store.events.seqs(user.id)
     await asyncio.wrap_future(store.events.quarantine(seqs, reason, actor))
-    return {'version': await service.learner.unlearn(user.id, actor), 'quarantined': len(seqs)}
+    return len(seqs)
 
   @router.get('/users')
   async def users(request: Request) -> dict:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import Engine
@@ -15,13 +16,13 @@ from rft_jax.serve.limits import Limits, Rates
 @dataclass(frozen=True)
 class Options:
   """Settings of a server. `suggestions`: {title, prompt, hint, examples} for the page's
-  welcome, `example` being a correction to begin with."""
+  welcome, `examples` being corrections to begin with."""
 
   model: str = 'rft'  # what the page calls the model
   max_tokens: int = 256  # of an answer that does not say
   most_tokens: int = 4096  # of any answer
   ping_seconds: float = 15.0
-  suggestions: tuple[dict[str, str], ...] = ()
+  suggestions: tuple[dict[str, Any], ...] = ()
   rates: Rates = field(default_factory=Rates)
   backup_seconds: float = 86_400.0  # between copies of the store
   backups: int = 7  # copies that stay; 0: none are made
