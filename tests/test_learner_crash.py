@@ -27,10 +27,8 @@ RARE += ['served:before', 'add_feedback:after']
 
 @pytest.fixture(scope='module')
 def processes():
-  """Each child is forked from a process that has imported everything and has no threads."""
-  context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload(['scholar'])
-  return context
+  """Each child is forked from a process that has no threads."""
+  return multiprocessing.get_context('forkserver')
 
 
 def become(root: Path, events: int, point: str, said: Path):

@@ -91,7 +91,7 @@ def serve(options):
   model = serve.open_served(config, options.workdir)
   rules, material = Rules(quorum=options.quorum), find('smalltalk')
   if options.gates == 'off':
-    rules, material = open_gates(), material._replace(probes=[])
+    rules, material = open_gates(), material._replace(probes=())
   with (
     contextlib.closing(Store(folder / 'store.db', rules)) as store,
     opened(store, model, config.serve, material, serve.tell) as service,
