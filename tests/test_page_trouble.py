@@ -29,6 +29,25 @@ def test_votes_given_offline_arrive_once_after_a_reload(visit):
   assert [receipt.kind for receipt in me.given()] == ['binary', 'rating']
 
 
+def test_a_reload_shows_votes_that_have_not_reached_the_server(visit):
+  me = visit()
+  answer = me.ask('Where is Bern?')
+  answer.get_by_test_id('thumb-down').click()
+  learned(answer)
+  me.page.route('**/v1/feedback', lambda route: None)  # Held until the route is taken away.
+  me.correct(answer, 'In Switzerland.')
+  answer.get_by_test_id('thumb-up').click()
+  with me.page.expect_request('**/v1/feedback'):
+    me.page.reload()
+  expect(me['answer'].get_by_test_id('answer-text')).to_have_text('In Switzerland.')
+  expect(answer.get_by_test_id('thumb-up')).to_have_attribute('aria-pressed', 'true')
+  expect(answer.get_by_test_id('thumb-down')).to_have_attribute('aria-pressed', 'false')
+  expect(answer.get_by_test_id('receipt').last).to_contain_text('Saving')
+  me.page.unroute('**/v1/feedback')
+  learned(answer)
+  assert sorted(receipt.kind for receipt in me.given()) == ['binary', 'binary', 'edit']
+
+
 def test_a_vote_whose_receipt_was_lost_is_sent_again_with_the_same_id(visit):
   me = visit()
   answer = me.ask('Hello')

@@ -3,7 +3,9 @@
 import { call, complete } from './api.js'
 import { announce, byId, emit, on } from './dom.js'
 import { pairView, shuffled } from './compare.js'
+import { forget, recall } from './feedback.js'
 import { messageView } from './message.js'
+import { waiting } from './outbox.js'
 import { follow } from './receipts.js'
 import { Conversation, asPrompt } from './tree.js'
 
@@ -211,11 +213,14 @@ export function current() {
 /** Fetches a conversation of the visitor's and shows it. */
 export async function open(id) {
   if (tree.id === id) return
+  const unsent = waiting() // Before the server is asked: what it gets later, it does not tell.
   const loaded = Conversation.from(await call('GET', `/v1/conversations/${id}`))
   for (const message of loaded.messages) {
     message.stored = true
     Object.values(message.feedback).forEach(follow)
   }
+  recall(loaded.messages, unsent)
+  loaded.prefer()
   show(loaded)
 }
 
@@ -225,11 +230,7 @@ export function start(hero) {
   const refresh = message => views.get(message)?.refresh?.()
   on('rft:changed', refresh)
   on('rft:retracted', id => {
-    for (const message of tree.messages) {
-      const kind = Object.keys(message.feedback).find(name => message.feedback[name].id === id)
-      if (!kind) continue
-      delete message.feedback[kind]
-      refresh(message)
-    }
+    const message = forget(tree.messages, id)
+    if (message) refresh(message)
   })
 }

@@ -4,7 +4,7 @@
 import { uuid7 } from './api.js'
 import { emit, on } from './dom.js'
 import { put } from './outbox.js'
-import { track } from './receipts.js'
+import { receiptOf, track } from './receipts.js'
 
 export const CHIPS = {
   too_long: 'Too long',
@@ -15,20 +15,55 @@ export const CHIPS = {
 
 const given = new Map() // event id -> {message, kind, before}: what to restore if it is refused
 
+/** From now on the page shows this vote; returns the one that it takes the place of. */
+function count(message, event) {
+  const before = message.feedback[event.kind]
+  message.feedback[event.kind] = event
+  given.set(event.id, { message, kind: event.kind, before })
+  return before
+}
+
 /** Counts at once on the page; the outbox brings it to the server. Returns the event's id. */
 export function vote(message, kind, value, more = {}) {
-  const id = uuid7()
-  const before = message.feedback[kind]
-  message.feedback[kind] = { id, kind, value, ...more }
-  given.set(id, { message, kind, before })
-  track({ id, kind, status: 'local' })
+  const event = { id: uuid7(), kind, value, ...more }
+  const before = count(message, event)
+  track({ id: event.id, kind, status: 'local' })
   put({
-    id,
+    id: event.id,
     method: 'POST',
     path: '/v1/feedback',
-    body: body(message, message.feedback[kind], before),
+    body: body(message, event, before),
   })
-  return id
+  return event.id
+}
+
+/** Takes a vote out of the message that it was given for; returns that message, if it is here. */
+export function forget(messages, eventId) {
+  for (const message of messages) {
+    const kind = Object.keys(message.feedback).find(name => message.feedback[name].id === eventId)
+    if (!kind) continue
+    delete message.feedback[kind]
+    return message
+  }
+}
+
+/**
+ * Brings messages up to date with what the server did not know when it told them: `items` are what
+ * waited in the outbox before it was asked.
+ */
+export function recall(messages, items) {
+  for (const { id, method, path, body: event } of items) {
+    if (method === 'DELETE') {
+      forget(messages, path.split('/').at(-1))
+      continue
+    }
+    const message = messages.find(other => other.id === event.target.message_id)
+    if (!message || message.feedback[event.kind]?.id === id) continue
+    const known = receiptOf(id)
+    if (known?.status === 'refused') continue // Delivered meanwhile.
+    if (!known) track({ id, kind: event.kind, status: 'local' })
+    count(message, event)
+  }
 }
 
 function body(message, event, before) {

@@ -23,7 +23,6 @@ export class Conversation {
       const state = ['abort', 'error'].includes(message.finish_reason) ? 'stopped' : 'done'
       tree.add({ ...message, feedback, state, shown: performance.now() })
     }
-    for (const { feedback } of tree.messages) tree.prefer(feedback.preference?.value)
     return tree
   }
 
@@ -59,10 +58,13 @@ export class Conversation {
     return this.children(message.parent_id)
   }
 
-  /** Of two answers that were compared, the conversation went on from the better one. */
-  prefer(preference) {
-    const winner = preference && this.find(preference.outcome === 'b' ? preference.b : preference.a)
-    if (winner) this.choose(winner)
+  /** Where two answers were compared, the conversation went on from the better one. */
+  prefer() {
+    for (const { feedback } of this.messages) {
+      const { outcome, a, b } = feedback.preference?.value ?? {}
+      const winner = this.find(outcome === 'b' ? b : a)
+      if (winner) this.choose(winner)
+    }
   }
 
   choose(message) {
