@@ -89,7 +89,7 @@ def base() -> ConfigDict:
         targets='.*',
         rows=16,  # adapters that stay on the device; others are loaded when they are asked for
         lr=0.0,  # 0 = what suits the model's width
-        quorum=3,  # users who must agree before everyone's model learns; 1 = a single tenant
+        quorum=3,  # users who must agree before all get it, more in a crowd; 1 = anyone
         forbidden=(),  # words that no version for everyone may say when it is tried
         ramp=(),  # shares of users who try it, such as (0.1, 0.5): () = everyone gets it at once
         holdout=0.0,  # share of users who are answered without adapters, to compare with

@@ -209,8 +209,14 @@ def test_quorum(votes, allowed):
   assert gates.quorum(votes, START_US, Rules()) is allowed
 
 
+@pytest.mark.parametrize('active, needed', [(0, 3), (9, 3), (10, 4), (16, 4), (17, 5), (400, 20)])
+def test_a_crowd_takes_more_to_agree(active, needed):
+  agree = lambda n: gates.quorum([vote(i) for i in range(n)], START_US, Rules(), lambda: active)
+  assert agree(needed) and not agree(needed - 1)
+
+
 def test_a_quorum_of_one_lets_anyone_teach_everyone():
-  assert gates.quorum([vote(1, trust=0.1)], START_US, Rules(quorum=1))
+  assert gates.quorum([vote(1, trust=0.1)], START_US, Rules(quorum=1), lambda: 10_000)
 
 
 def test_words_agree_only_with_the_same_words():

@@ -27,8 +27,10 @@ RARE += ['served:before', 'add_feedback:after']
 
 @pytest.fixture(scope='module')
 def processes():
-  """Each child is forked from a process that has no threads."""
-  return multiprocessing.get_context('forkserver')
+  """Each child is forked from a process that has no threads, only the imports, which take long."""
+  context = multiprocessing.get_context('forkserver')
+  context.set_forkserver_preload(['rft_jax.learning.fold', 'rft_jax.learning.learner', 'pytest'])
+  return context
 
 
 def become(root: Path, events: int, point: str, said: Path):

@@ -255,6 +255,28 @@ def test_the_global_model_waits_for_a_quorum(store):
   assert waiting() == [5], 'the same intent in another spelling completes the quorum'
 
 
+def test_the_quorum_grows_with_those_who_spoke_lately(store):
+  users = [store.users.create().result(LATER).id for _ in range(15)]
+  waiting = lambda: [p.events for p in store.ledger.pending() if p.scope == GLOBAL]
+  for number, user in enumerate(users[:11]):
+    give(store, user, prompt=f'Question {number}?')
+  for user in users[11:14]:
+    give(store, user)
+  assert waiting() == [], 'fourteen have spoken'
+  give(store, users[14])
+  assert waiting() == [4]
+
+
+def test_one_sender_of_many_accounts_does_not_make_the_quorum_larger(store):
+  waiting = lambda: [p.events for p in store.ledger.pending() if p.scope == GLOBAL]
+  for number in range(20):
+    user = store.users.create().result(LATER).id
+    give(store, user, prompt=f'Question {number}?', origin='one block')
+  for _ in range(3):
+    give(store, store.users.create().result(LATER).id)
+  assert waiting() == [3]
+
+
 def test_a_retracted_vote_does_not_count_for_the_quorum(store):
   users = [store.users.create().result(LATER).id for _ in range(3)]
   first = give(store, users[0])

@@ -76,13 +76,13 @@ def assert_same_end(config, whole, resumed):
   'variant, steps',
   [
     ('fused', [0, 1]),
-    ('fused', [3]),
-    ('fused', [5]),
     ('ppo', [2]),
-    ('host', [1]),
     ('ahead', [1, 2]),
-    ('ahead', [4]),
     ('workers', [2]),
+    pytest.param('fused', [3], marks=pytest.mark.slow),
+    pytest.param('fused', [5], marks=pytest.mark.slow),
+    pytest.param('host', [1], marks=pytest.mark.slow),
+    pytest.param('ahead', [4], marks=pytest.mark.slow),
   ],
 )
 def test_a_resumed_run_ends_as_one_that_was_never_interrupted(

@@ -57,7 +57,14 @@ def made(**stages):
   return c
 
 
-@pytest.mark.parametrize('kind', [*KINDS, *LETTER_KINDS, *HOST_KINDS])
+OFTEN = 'pairs', 'mixed', 'text', 'turns', 'votes', 'critic', 'refilled_on_the_host'
+
+
+def slow_unless_often(kind):
+  return kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize('kind', map(slow_unless_often, [*KINDS, *LETTER_KINDS, *HOST_KINDS]))
 def test_a_stage_of_each_kind_runs_and_resumes_exactly(kind, tmp_path, monkeypatch):
   stage = (KINDS | LETTER_KINDS | HOST_KINDS)[kind]
   c = made(rl=stage)

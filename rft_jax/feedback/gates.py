@@ -1,10 +1,11 @@
 """Which feedback may teach, and whom: pure rules over records, each with a reason that is kept."""
 
 import hashlib
+import math
 import re
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,9 +31,10 @@ class Rules:
   shown_ms: int = 300  # an answer shown for less was not read
   edit_ratio: float = 4.0  # an edit may be this many times as long
   edit_floor: int = 200  # characters that any edit may have
-  quorum: int = 3  # distinct users before the global model learns
+  quorum: int = 3  # distinct users before the global model learns, at least
   quorum_trust: float = 1.5  # and the sum of their trust
   mute_below: float = 0.2  # trust under which a user teaches only their own adapter
+  active_us: int = 30 * DAY_US  # who spoke in this time makes the quorum larger
   young_us: int = DAY_US  # accounts younger than this count once when they write the same
   user_share: float = 1 / 8  # of a batch of the global model
 
@@ -67,7 +69,7 @@ def shared(verdict: Verdict, user: User, rules: Rules) -> Verdict:
     return Verdict('quarantined', (f'muted: trust {user.trust:.2f}',), weight)
   if user.staff:
     return Verdict('ok', ('staff',), weight)
-  return Verdict('held', (f'waits for {rules.quorum} users who agree',), weight)
+  return Verdict('held', (f'waits for at least {rules.quorum} users who agree',), weight)
 
 
 def incomplete(finish_reason: str) -> list[str]:
@@ -143,14 +145,21 @@ def fingerprint(text: str) -> str:
   return hashlib.sha256(' '.join(words).encode()).hexdigest()[:16]
 
 
-def quorum(votes: Sequence[Vote], now_us: int, rules: Rules) -> bool:
-  """Whether these votes, all for one intent and direction, may teach everyone."""
+def quorum(
+  votes: Sequence[Vote], now_us: int, rules: Rules, active: Callable[[], int] = lambda: 0
+) -> bool:
+  """Whether these votes, all for one intent and direction, may teach everyone; `active()`: how many
+  people have spoken lately, asked only where it matters.
+
+  The more do, the more it takes, by the square root: a fixed number would be cheap in a crowd.
+  """
   if any(vote.user.staff for vote in votes):
     return True
   voters = independent(votes, now_us, rules)
+  if rules.quorum == 1 or len(voters) < rules.quorum:
+    return len(voters) >= rules.quorum
   trust = sum(max(vote.user.trust for vote in voter) for voter in voters)
-  enough = rules.quorum_trust if rules.quorum > 1 else 0.0
-  return len(voters) >= rules.quorum and trust >= enough
+  return trust >= rules.quorum_trust and len(voters) >= math.sqrt(active())
 
 
 def independent(votes: Iterable[Vote], now_us: int, rules: Rules) -> list[list[Vote]]:

@@ -52,6 +52,13 @@ WHERE e.intent = ? AND g.scope = 'global' AND g.state IN ('held', 'ok')
   AND e.seq NOT IN (SELECT event_seq FROM replaced)
 """
 
+RECENT = 5000  # events that are looked through for who is active: a vote must not take long
+ACTIVE = f"""
+SELECT count(DISTINCT coalesce(origin, user_id)) FROM
+  (SELECT origin, user_id, recv_us FROM feedback_event ORDER BY seq DESC LIMIT {RECENT})
+WHERE recv_us > ?
+"""
+
 
 def ingest(connection: sqlite3.Connection, arrival: Arrival, now_us: int, rules: Rules) -> bool:
   """Keeps a feedback; False where it was known already.
@@ -238,7 +245,8 @@ def weigh_votes(connection: sqlite3.Connection, seq: int, first: bool, now_us: i
   if first and (evidence := gates.agreement(event['direction'], list(others.values()))):
     judge(connection, event['user_id'], max(evidence, 0), max(-evidence, 0))
   same = [row for row in found if row['direction'] == event['direction']]
-  if gates.quorum([vote(connection, row) for row in same], now_us, rules):
+  active = lambda: connection.execute(ACTIVE, (now_us - rules.active_us,)).fetchone()[0]
+  if gates.quorum([vote(connection, row) for row in same], now_us, rules, active):
     for row in same:
       query = """UPDATE event_gate SET state = 'ok', reasons_json = '["quorum"]', decided_us = ?
         WHERE event_seq = ? AND scope = 'global' AND state = 'held'"""
