@@ -135,6 +135,33 @@ def test_a_deleted_conversation_does_not_teach(store, user):
   assert not store.ledger.pending() and store.ledger.claim(of_user(user)).result(LATER) is None
 
 
+@pytest.mark.parametrize('edits, votes, words', [(3, 20, 2), (3, 1, 3), (1, 20, 1), (0, 20, 0)])
+def test_what_was_written_is_repeated_beside_votes(tmp_path, store, user, edits, votes, words):
+  scope = of_user(user)
+  for number in range(edits):
+    give(store, user, 'edit', dict(content='It is so.'), f'Question {number}?')
+  for number in range(votes):
+    give(store, user, prompt=f'Other {number}?')
+  while any(p.scope == scope for p in store.ledger.pending()):
+    learn(store, tmp_path, scope)
+  give(store, user)
+  again = seqs(learn(store, tmp_path, scope, replay=4), 'replay')
+  assert len(again) == 4 and sum(seq <= edits for seq in again) == words
+
+
+def test_older_votes_and_what_was_corrected_again_are_not_repeated(tmp_path, store, user):
+  scope, old, new = of_user(user), 'It was so.', 'It is so.'
+  for text in (old, new):
+    give(store, user, 'edit', dict(content=text), 'Is it?')
+  for number in range(20):
+    give(store, user, prompt=f'Other {number}?')
+  while any(p.scope == scope for p in store.ledger.pending()):
+    learn(store, tmp_path, scope)
+  give(store, user)
+  again = seqs(learn(store, tmp_path, scope, replay=100), 'replay')
+  assert again == [2, *range(7, 23)]
+
+
 def test_what_was_taken_back_after_application_leaves_replay(tmp_path, store, user):
   votes, scope = [give(store, user) for _ in range(2)], of_user(user)
   learn(store, tmp_path, scope)

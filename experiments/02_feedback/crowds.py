@@ -27,11 +27,12 @@ Rows = Iterator[dict]
 
 
 def poison(host: Host, attack: str, attackers: int, turns: int) -> dict:
-  """Everyone has so many turns; how often does the model of somebody else then tell the lie, and
-  how often what was believed about everything else?"""
+  """Everyone has so many turns, the honest one before all others; how often does the model of
+  somebody else then tell the lie, and how often what was believed about everything else?"""
   guests = [Guest(host.url, key) for key in host.users]
   people: list[User] = [Honest('', seed) for seed in range(len(guests))]
   people[:attackers] = [ATTACKS[attack](seed) for seed in range(attackers)]
+  act(people[attackers:], guests[attackers:], 1)
   act(people, guests, turns)
   states_of = [receipt['status'] for guest in guests for receipt in guest.receipts]
   return dict(
@@ -49,6 +50,7 @@ def sybils(host: Host, count: int, turns: int) -> dict:
   false = [Guest(host.url) for _ in range(count)]
   people: list[User] = [Honest('', seed) for seed in range(len(honest))]
   people += [Injector(TARGET, lie(TARGET), seed) for seed in range(count)]
+  act(people[: len(honest)], honest, 1)
   act(people, honest + false, turns)
   found = [receipt['status'] for guest in false for receipt in guest.receipts]
   return dict(

@@ -47,6 +47,7 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
   return dict(
     reflection=alone(lambda host: teaching.reflection(host.url, seeds)),
     robustness=alone(lambda host: teaching.robustness(host.url, seeds)),
+    retention=alone(lambda host: teaching.retention(host.url, seeds)),
     repeats=alone(lambda host: teaching.repeats(host.url)),
     together=alone(lambda host: teaching.together(host.url, 30)),
     latency=alone(lambda host: teaching.latency(host.url, 25)),
@@ -72,7 +73,7 @@ def teachers() -> list[User]:
 
 def poison(workdir: str) -> Rows:
   """The injector at several shares with the gates and without, every other attack at 10 % with."""
-  plan = [(gates, 'injector', count) for count in (2, 1, 4) for gates in ('on', 'off')]
+  plan = [(gates, 'injector', count) for count in (2, 1, 4, 6) for gates in ('on', 'off')]
   plan += [('on', attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
   plan += [('on', 'injector', 0)]
   for gates, attack, attackers in plan:

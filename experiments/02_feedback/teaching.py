@@ -8,8 +8,8 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 
 from guest import Guest
-from scores import Sheet, measure, sample, sheet, styles
-from users import KINDS, Corrector, Critic, Drifter, Editor, Lazy, Noisy, User, mistaken
+from scores import Sheet, mean, measure, sample, sheet, styles
+from users import KINDS, Careful, Corrector, Critic, Drifter, Editor, Lazy, Noisy, User, mistaken
 
 from rft_jax.data.smalltalk.answers import STYLES, say, states
 from rft_jax.data.smalltalk.grammar import NOTES, asked
@@ -72,6 +72,23 @@ def robustness(url: str, seeds: int, events: Iterable[int] = EVENTS) -> Rows:
       steps = tuple(events) if kind != 'drifter' else (*events, 46)
       for row in curve(url, user, bystander, steps):
         yield dict(kind=kind, about=style, seed=seed) | row
+
+
+def retention(url: str, seeds: int, votes: Iterable[int] = (0, 8, 16, 32, 64)) -> Rows:
+  """What a user has corrected, once each, before they vote on style: how much of it is still said
+  after so many votes, and how much of the style."""
+  for seed in range(seeds):
+    user, guest = Careful(STYLES[seed % len(STYLES)], seed), Guest(url)
+    facts = [(fixer.question(fixer.fact), fixer) for fixer in user.corrected]
+    teach(guest, user, len(facts))
+    given = 0
+    for wanted in votes:
+      given += teach(guest, user, wanted - given)
+      texts = sample(guest, [question for question, _ in facts])
+      kept = [one.likes(t, one.fact) > 0 for question, one in facts for t in texts[question]]
+      hold = measure(guest, user, sheet(user)).hold
+      yield dict(about=user.style, seed=seed, votes=given, kept=mean(kept), hold=hold)
+    guest.close()
 
 
 def repeats(url: str) -> Rows:

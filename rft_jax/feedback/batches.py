@@ -11,11 +11,18 @@ from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import GLOBAL, Batch, Generation, Item
 
-REPLAYABLE = """
-SELECT a.event_seq AS seq, g.weight FROM applied a
-JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
-WHERE a.scope = ? AND g.state = 'ok' AND a.event_seq NOT IN (SELECT event_seq FROM replaced)
-ORDER BY a.event_seq
+RECENT = 16  # votes of a user that are repeated: with older ones they may disagree by now
+REPLAYABLE = f"""
+SELECT seq, weight, written FROM (
+  SELECT e.seq, g.weight, e.kind IN ('edit', 'critique') AS written,
+    row_number() OVER (PARTITION BY e.user_id, e.kind, e.intent ORDER BY e.seq DESC) AS of_intent,
+    row_number() OVER (
+      PARTITION BY e.user_id, e.kind IN ('edit', 'critique') ORDER BY e.seq DESC
+    ) AS of_user
+  FROM applied a JOIN feedback_event e ON e.seq = a.event_seq
+  JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
+  WHERE a.scope = ? AND g.state = 'ok' AND e.seq NOT IN (SELECT event_seq FROM replaced)
+) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END ORDER BY seq
 """
 ITEMS = """
 SELECT e.*, i.role, i.weight, g.ref_logp FROM train_item i
@@ -73,10 +80,14 @@ def seed_of(scope: str, version: int, seqs: list[int]) -> int:
 
 
 def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count: int):
+  """Half of it what users wrote, the last on each question, since it shall last; half of it their
+  latest votes; more of one where there is less of the other."""
   found = connection.execute(REPLAYABLE, (scope,)).fetchall() if count else []
   query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
-  seed = connection.execute(query, (batch_id,)).fetchone()[0]
-  chosen = random.Random(seed).sample(found, min(count, len(found)))
+  draw = random.Random(connection.execute(query, (batch_id,)).fetchone()[0])
+  written, votes = ([row for row in found if row['written'] == kind] for kind in (1, 0))
+  words = min(len(written), max(count - count // 2, count - len(votes)))
+  chosen = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
   add_items(connection, batch_id, [(row['seq'], 'replay', row['weight']) for row in chosen])
 
 

@@ -40,7 +40,7 @@ class LearnerOptions:
 
   enabled: bool = True  # False: what is live stays as it is, feedback waits
   batch: int = 8
-  replay: int = 4
+  replay: int = 6
   debounce: float = 0.2  # of silence before a user's feedback is learned,
   patience: float = 5.0  # but it never waits longer
   gather: float = 2.0  # for the global model, unless a batch is full before
