@@ -19,6 +19,7 @@ TARGET = world.fact('capital', 'Australia')
 EVERYONE = (
   *(make('terse') for make in users.KINDS.values()),
   users.FactFixer(TARGET),
+  users.Careful('terse'),
   users.Noisy('terse'),
   users.Drifter('terse', 'plain'),
   users.AlwaysUp('terse'),
@@ -90,6 +91,20 @@ def test_noisy_lazy_and_drifting_users_do_so_at_their_rate():
   drifter = users.Drifter('terse', 'plain', after=3)
   labels = [reaction(drifter, good).value['label'] for _ in range(5)]
   assert labels == [True, True, True, False, False]
+
+
+def test_a_careful_user_likes_no_style_of_what_is_wrong():
+  user = users.Careful('terse')
+  assert not reaction(user, answers.say(TARGET, 'terse')).value['label']
+  assert reaction(user, answers.say(TARGET, 'terse', TARGET.truth)).value['label']
+  assert not reaction(user, answers.say(TARGET, 'plain', TARGET.truth)).value['label']
+
+
+def test_what_was_corrected_is_counted_after_so_many_votes(served):
+  rows = list(teaching.retention(served.url, 1, (0, 2)))
+  assert [(row['votes'], row['kept']) for row in rows] == [(0, 0), (2, 0)]  # `You said: ...`
+  given = [row[0] for row in served.store.db.read('SELECT kind FROM feedback_event ORDER BY seq')]
+  assert given == ['edit'] * len(users.mistaken()) + ['binary'] * 2
 
 
 def test_a_lie_is_neither_believed_nor_true():
