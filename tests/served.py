@@ -99,7 +99,7 @@ def events(text: str) -> list[dict | str]:
   return [json.loads(part) if part.startswith('{') else part for part in found]
 
 
-def until(condition: Callable[[], object], seconds: float = 5.0):
+def until(condition: Callable[[], object], seconds: float = 20.0):
   end = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < end, 'it did not happen'

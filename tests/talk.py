@@ -10,7 +10,7 @@ from rft_jax.feedback.schema import Feedback, validate
 from rft_jax.feedback.store import Store
 
 START_US = 1_700_000_000_000_000
-LATER = 5  # seconds
+LATER = 20  # seconds
 
 
 class Clock:

@@ -56,7 +56,7 @@ def served(school, scope) -> int:
 
 
 def settled(school, scope):
-  until(lambda: learned(school, scope), 10)
+  until(lambda: learned(school, scope))
   check(school, scope)
 
 
@@ -204,9 +204,9 @@ def test_what_is_taken_back_is_unlearned_and_the_rest_is_learned_again(school, u
   votes = []
   for _ in range(3):
     votes.append(give(school, user))
-    until(lambda: learned(school, scope), 10)
+    until(lambda: learned(school, scope))
   school.learner.notify(school.store.events.retract(votes[0], user).result(LATER))
-  until(lambda: not school.store.ledger.taken_back() and learned(school, scope), 10)
+  until(lambda: not school.store.ledger.taken_back() and learned(school, scope))
   check(school, scope)
   taught = [i.event.id for b in school.store.versions.history(scope) for i in b.items]
   assert votes[0] not in taught and set(taught) >= set(votes[1:])

@@ -21,10 +21,12 @@ class Process:
   def __init__(self, workdir: Path, *more: str):
     command = [sys.executable, '-m', 'rft_jax.main']
     command += ['--config=configs/feedback_online.py:smoke', f'--workdir={workdir}', *more]
+    self.told = workdir.with_suffix('.err')
     self.process = subprocess.Popen(
       [*command, '--config.serve.port=0', '--config.serve.slots=2'],
       cwd=ROOT,
       stdout=subprocess.PIPE,
+      stderr=self.told.open('w'),
       text=True,
       env=os.environ | {'RFT_JAX_PREPARED': '1'},
     )
@@ -64,6 +66,11 @@ def test_what_is_taught_is_served_and_outlives_the_process(tmp_path):
     again = ask(client)
     assert again['rft']['version'] == taught['rft']['version']
     assert again['choices'][0]['message'] == taught['choices'][0]['message']
+  otherwise = Process(tmp_path, '--config.serve.lr=0.001')
+  with otherwise as client:
+    client.cookies = cookies
+    assert ask(client)['choices'][0]['message'] == taught['choices'][0]['message']
+    assert 'learned with other settings, JAX or device: 1;' in otherwise.told.read_text()
 
 
 @pytest.mark.slow

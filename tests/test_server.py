@@ -222,7 +222,7 @@ def test_a_client_that_leaves_frees_its_slot_and_its_answer_is_kept_as_broken_of
   response, _, message_id = start_stream(served)
   assert served.engine.slots_busy == 1
   response.close()
-  until(lambda: served.engine.slots_busy == 0, 1)
+  until(lambda: served.engine.slots_busy == 0)
   until(lambda: served.store.chats.generation(message_id))
   assert served.store.chats.generation(message_id).finish_reason == 'abort'
   until(lambda: not served.service.limits.running)
@@ -234,7 +234,7 @@ def test_leaving_before_the_answer_is_whole_frees_the_slot(served):
   served.engine.pause()
   with pytest.raises(Exception, match='timed out'):
     ask(served.browser(timeout=0.3))
-  until(lambda: served.engine.requests and served.engine.slots_busy == 0, 1)
+  until(lambda: served.engine.requests and served.engine.slots_busy == 0)
   until(lambda: not served.service.limits.running)
 
 

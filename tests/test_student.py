@@ -323,3 +323,12 @@ def test_what_comes_out_is_judged_beside_all_anchors():
       all_of_them.metrics[name] > 0
     )
   assert few.margins == pytest.approx(all_of_them.margins, rel=1e-3)
+
+
+def test_settings_are_told_apart_by_all_that_changes_the_bits():
+  shas = [
+    grammar.student(**options).settings_sha for options in ({}, {}, dict(lr=0.1), dict(beside=3))
+  ]
+  fewer = student()
+  fewer = Student(grammar.CONFIG, fewer.weights, grammar.Words(), fewer.anchors[1:], fewer.options)
+  assert shas[0] == shas[1] and len({*shas, fewer.settings_sha}) == 4

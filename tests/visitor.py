@@ -11,6 +11,8 @@ from rft_jax.feedback.gates import Rules
 
 playwright = pytest.importorskip('playwright.sync_api', reason='needs `pip install playwright`')
 expect = playwright.expect
+PATIENCE = 20_000  # ms: a loaded machine is slow, and no test that passes waits for it
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = shutil.which('chromium')
 needed = pytest.mark.skipif(CHROMIUM is None, reason='needs `apt-get install chromium`')
 LEARNED = re.compile(r'Learned, yours v\d+, \d+\.\d s')
@@ -36,7 +38,7 @@ class Visitor:
 
   def __init__(self, browser, server, **options):
     self.context = browser.new_context(**{'viewport': {'width': 1180, 'height': 760}, **options})
-    self.context.set_default_timeout(4000)
+    self.context.set_default_timeout(PATIENCE)
     self.server, self.url, self.errors = server, server.url, []
     self.page = self.new_page()
 

@@ -73,6 +73,11 @@ class Ledger:
       ON r.event_seq = a.event_seq WHERE r.how = 'retracted' AND a.scope != ? GROUP BY a.scope"""
     return dict(tuple(row) for row in self.db.read(query, GLOBAL))
 
+  def learned_otherwise(self, config_sha: str) -> int:
+    """How many applied batches were learned with other settings."""
+    query = "SELECT count(*) FROM train_batch WHERE status = 'applied' AND config_sha != ?"
+    return self.db.read(query, config_sha)[0][0]
+
   def claim(
     self, scope: str, limit: int = 8, replay: int = 0, config_sha: str = ''
   ) -> Future[Batch | None]:

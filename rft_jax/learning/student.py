@@ -4,6 +4,7 @@ Each event is pushed until it meets its margin and no further; anchors, the refe
 to other prompts, hold everything else where it is.
 """
 
+import hashlib
 import itertools
 import random
 from collections.abc import Callable, Sequence
@@ -67,6 +68,12 @@ class Student:
     self.programs = Programs(config, losses, self.lr)
     self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
     self.nothing = self.programs.nothing()
+
+  @property
+  def settings_sha(self) -> str:
+    """Of what decides beside the arguments, and the weights, which bits `learn` returns."""
+    parts = self.options, self.lr, self.anchors, jax.__version__, self.device.device_kind
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
   def _here(self, tree: PyTree) -> PyTree:
     """Arrays that lie elsewhere, or anywhere, would be other arguments to a compiled program."""

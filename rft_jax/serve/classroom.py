@@ -83,6 +83,12 @@ def opened(
     teaching = Teaching(context=settings.context, lr=settings.lr)
     student = Student(learning, model.weights, codec, anchors, teaching)
     student.warm_up(lambda text: tell(f'compiling {text}'))
+    sha = student.settings_sha
+    if other := store.ledger.learned_otherwise(sha):
+      text = (
+        f'updates learned with other settings, JAX or device: {other}; made again from the store '
+      )
+      tell(text + 'they would be like what was learned, not the same to the bit')
     ask = lambda version, prompts: [
       done.text for done in answers(engine, version, prompts, settings.max_tokens, 0.0)
     ]
@@ -92,7 +98,9 @@ def opened(
       student,
       taught(store, codec),
       loader,
-      LearnerOptions(enabled=settings.learn, ramp=RampOptions(tuple(settings.ramp))),
+      LearnerOptions(
+        enabled=settings.learn, config_sha=sha, ramp=RampOptions(tuple(settings.ramp))
+      ),
       metrics,
       Canary(
         ask,
