@@ -66,15 +66,17 @@ class Rater(User):
 
 
 class Pairer(User):
-  """Compares two answers: Bradley-Terry, a tie where they look alike."""
+  """Compares two answers: Bradley-Terry; where they are alike a tie, or both bad."""
 
   answers = 2
 
   def react(self, answers, one):
     a, b = answers
-    margin = self.likes(a.text, one) - self.likes(b.text, one)
-    chance = 1 / (1 + math.exp(-3 * margin))
-    outcome = 'tie' if not margin else 'a' if self.draw.random() < chance else 'b'
+    likes = [self.likes(answer.text, one) for answer in answers]
+    chance = 1 / (1 + math.exp(-3 * (likes[0] - likes[1])))
+    outcome = 'a' if self.draw.random() < chance else 'b'
+    if likes[0] == likes[1]:
+      outcome = 'tie' if likes[0] > 0 else 'both_bad'
     return Reaction('preference', dict(outcome=outcome, a=a.message_id, b=b.message_id))
 
 
