@@ -6,7 +6,8 @@ wrong. Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, m
 thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
 
 Expected: 91 % of held-out questions get an answer that is right as believed and in the style that
-was asked for (seed 0, greedy; 0 % before). Two CPU cores, about 3 minutes until it serves (14 s at later starts):
+was asked for (seed 0, greedy; 0 % before). Two CPU cores, about 3 minutes until it serves, 14
+seconds at later starts:
   python -m rft_jax.main --config=configs/feedback_online.py
 """
 
