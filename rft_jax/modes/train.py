@@ -21,7 +21,7 @@ from rft_jax.modes.report import table
 from rft_jax.modes.rules import Collapsed, Guard, satisfied
 from rft_jax.modes.session import Session, checkpoint_directory, open_session
 from rft_jax.modes.split import make_stage
-from rft_jax.modes.stage import Stage
+from rft_jax.modes.stage import FromData, Stage
 from rft_jax.registry import UserError
 
 SHOWN = {
@@ -43,7 +43,7 @@ def run(config, workdir: str, started: float) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
   since 1970."""
   session = open_session(config)
-  rehearse(session)
+  first = rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
   with Checkpoints(
@@ -59,21 +59,26 @@ def run(config, workdir: str, started: float) -> dict:
       place['total'] or -1,
       config.stages[place['stage']],
     ) as metrics:
-      return Training(session, workdir, saved, metrics, started, place).run()
+      return Training(session, workdir, saved, metrics, started, place, first).run()
 
 
-def rehearse(session: Session) -> None:
-  """Raises ConfigError for what cannot work in any stage, before the first one begins."""
-  s = session
+def rehearse(session: Session) -> FromData | None:
+  """Raises ConfigError for what cannot work in any stage, before the first one begins; returns the
+  first stage if it learns from data, which may have taken long to read."""
+  s, first = session, None
   for index, name in enumerate(s.config.stages):
     stage = s.config[name]
     rehearsed = make_stage(stage, index, s, s.tasks[name], None)
     rehearsed.rehearse()
     make_evaluate(rehearsed, None)
+    if index == 0 and isinstance(rehearsed, FromData):
+      first = rehearsed
+  return first
 
 
 class Training:
-  """A run and how far it has come: `place` is the JSON half of its checkpoint."""
+  """A run and how far it has come: `place` is the JSON half of its checkpoint; first: what
+  `rehearse` has made of the first stage."""
 
   def __init__(
     self,
@@ -83,7 +88,9 @@ class Training:
     metrics: Metrics,
     started: float,
     place: dict[str, Any],
+    first: FromData | None,
   ):
+    self.first = first
     self.session, self.config, self.workdir = session, session.config, workdir
     self.saved, self.metrics, self.started = saved, metrics, started
     self.shown: dict[str, float] = {}
@@ -102,7 +109,8 @@ class Training:
 
   def _stage(self, index, name, scorer):
     s = self.session
-    stage = make_stage(self.config[name], index, s, s.tasks[name], scorer)
+    stage, self.first = index == 0 and self.first, None
+    stage = stage or make_stage(self.config[name], index, s, s.tasks[name], scorer)
     with explained(stage.way_out):
       return self._run(stage, index, name, make_evaluate(stage, scorer))
 
