@@ -47,7 +47,7 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
   return dict(
     reflection=alone(lambda host: teaching.reflection(host.url, seeds)),
     robustness=alone(lambda host: teaching.robustness(host.url, seeds)),
-    retention=alone(lambda host: teaching.retention(host.url, seeds)),
+    retention=alone(lambda host: teaching.retention(host.url, 2 * seeds)),
     repeats=alone(lambda host: teaching.repeats(host.url)),
     together=alone(lambda host: teaching.together(host.url, 30)),
     latency=alone(lambda host: teaching.latency(host.url, 25)),

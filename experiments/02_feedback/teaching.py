@@ -79,6 +79,7 @@ def retention(url: str, seeds: int, votes: Iterable[int] = (0, 8, 16, 32, 64)) -
   after so many votes, and how much of the style."""
   for seed in range(seeds):
     user, guest = Careful(STYLES[seed % len(STYLES)], seed), Guest(url)
+    asked_for = sheet(user)
     facts = [(fixer.question(fixer.fact), fixer) for fixer in user.corrected]
     teach(guest, user, len(facts))
     given = 0
@@ -86,7 +87,7 @@ def retention(url: str, seeds: int, votes: Iterable[int] = (0, 8, 16, 32, 64)) -
       given += teach(guest, user, wanted - given)
       texts = sample(guest, [question for question, _ in facts])
       kept = [one.likes(t, one.fact) > 0 for question, one in facts for t in texts[question]]
-      hold = measure(guest, user, sheet(user)).hold
+      hold = measure(guest, user, asked_for).hold
       yield dict(about=user.style, seed=seed, votes=given, kept=mean(kept), hold=hold)
     guest.close()
 
