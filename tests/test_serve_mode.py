@@ -70,7 +70,7 @@ def test_what_is_taught_is_served_and_outlives_the_process(tmp_path):
   with otherwise as client:
     client.cookies = cookies
     assert ask(client)['choices'][0]['message'] == taught['choices'][0]['message']
-    assert 'learned with other settings, JAX or device: 1;' in otherwise.told.read_text()
+    assert 'learned with other settings, JAX or device: 1\n' in otherwise.told.read_text()
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ class Student:
 
   @property
   def settings_sha(self) -> str:
-    """Of what decides beside the arguments, and the weights, which bits `learn` returns."""
+    """Of what decides, beside arguments, weights and code, which bits `learn` returns."""
     parts = self.options, self.lr, self.anchors, jax.__version__, self.device.device_kind
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

@@ -85,10 +85,8 @@ def opened(
     student.warm_up(lambda text: tell(f'compiling {text}'))
     sha = student.settings_sha
     if other := store.ledger.learned_otherwise(sha):
-      text = (
-        f'updates learned with other settings, JAX or device: {other}; made again from the store '
-      )
-      tell(text + 'they would be like what was learned, not the same to the bit')
+      tell(f'updates learned with other settings, JAX or device: {other}')
+      tell('made again from the store, they would be like what was learned, not equal to the bit')
     ask = lambda version, prompts: [
       done.text for done in answers(engine, version, prompts, settings.max_tokens, 0.0)
     ]
