@@ -109,8 +109,11 @@ class Training:
 
   def _stage(self, index, name, scorer):
     s = self.session
-    stage, self.first = index == 0 and self.first, None
-    stage = stage or make_stage(self.config[name], index, s, s.tasks[name], scorer)
+    first, self.first = self.first, None  # Its data are kept no longer than it runs.
+    if first is None or index > 0:
+      stage = make_stage(self.config[name], index, s, s.tasks[name], scorer)
+    else:
+      stage = first
     with explained(stage.way_out):
       return self._run(stage, index, name, make_evaluate(stage, scorer))
 
