@@ -93,10 +93,7 @@ class ModelConfig:
 
   def __post_init__(self):
     if self.model_type not in FAMILIES:
-      raise ConfigError(
-        f'model.model_type={self.model_type!r} is not supported: '
-        + nearest(self.model_type, FAMILIES)
-      )
+      raise ConfigError(f'model.{unsupported(self.model_type)}')
     for name in SIZES:
       if getattr(self, name) <= 0:
         raise ConfigError(f'model.{name}={getattr(self, name)} must be positive')
@@ -167,6 +164,27 @@ class ModelConfig:
   @property
   def scale(self) -> float:
     return self.attention_scale or self.head_dim**-0.5
+
+
+def unsupported(kind: object) -> str:
+  """What is said of a model_type that is no family. A neighbour in spelling is often another
+  architecture (llava, phi), so only a slip of the pen is taken for one."""
+  meant = next((name for name in FAMILIES if _slip(str(kind), name)), '')
+  guess = f'did you mean {meant!r}? ' if meant else ''
+  return f'model_type={kind!r} is not supported: {guess}Known: {", ".join(sorted(FAMILIES))}'
+
+
+def _slip(word: str, name: str) -> bool:
+  """Whether they differ in case and punctuation, or by one letter, not the first, that is left out,
+  doubled or swapped with its neighbour."""
+  a, b = (re.sub('[^a-z0-9]', '', text.lower()) for text in (word, name))
+  if a == b:
+    return True
+  short, long = sorted((a, b), key=len)
+  if len(short) == len(long):
+    swapped = (a[:i] + a[i + 1] + a[i] + a[i + 2 :] for i in range(1, len(a) - 1))
+    return any(s == b for s in swapped)
+  return any(long[i].isalpha() and long[:i] + long[i + 1 :] == short for i in range(1, len(long)))
 
 
 SIZES = (
