@@ -107,18 +107,20 @@ def _complete(keys: Keys, fields: dict[str, Any]) -> None:
 
 
 def _layers(keys: Keys, family: Family, count: int) -> dict[str, Any]:
-  window, listed = keys.get('sliding_window'), tuple(keys.get('layer_types', default=()))
-  if window is not None and (fault := _fault(window, int)):
-    raise ConfigError(f'config.json: sliding_window={window!r} {fault}')
+  window, listed = keys.get('sliding_window'), keys.get('layer_types', default=())
+  for name, value, kind in (('sliding_window', window, int), ('layer_types', listed, tuple)):
+    if value is not None and (fault := _fault(value, kind)):
+      raise ConfigError(f'config.json: {name}={value!r} {fault}')
+  listed = tuple(listed)
   kinds = listed
   if family.sliding != 'types':
     kinds = (SLIDING,) * count if family.sliding == 'all' and window is not None else ()
     if listed and listed != (kinds or (FULL,) * count):
-      keys.refuse('layer_types', listed, "is not read by transformers' code of this family")
+      keys.unread('layer_types', listed)
   elif not listed and window and keys.entries.get('use_sliding_window', True):
     keys.refuse('layer_types', None, 'is missing: which layers have the sliding window?')
   if family.sliding == 'none' and window:
-    keys.refuse('sliding_window', window, "is not read by transformers' code of this family")
+    keys.unread('sliding_window', window)
   if set(kinds) <= {FULL}:
     return dict(layer_types=(), sliding_window=0)
   return dict(layer_types=kinds, sliding_window=window or 0)

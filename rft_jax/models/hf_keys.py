@@ -42,7 +42,8 @@ IRRELEVANT = frozenset(
   'router_aux_loss_coef router_jitter_noise '
   # Already in layer_types; lengths that nothing is computed with; what is said by another key.
   '_sliding_window_pattern activation is_llama_config max_seq_len max_sequence_length '
-  'max_window_layers n_ctx seq_length sliding_window_pattern use_sliding_window'.split()
+  'max_window_layers n_ctx seq_length sliding_window_pattern sliding_window_size '
+  'use_sliding_window'.split()
 )
 PRIVATE = re.compile(
   r'_.*|unsloth_.*|transformers\.js.*|summary_.*|.*_token_ids?|.*_token_index|'
@@ -107,6 +108,13 @@ class Keys:
     if key not in self.ignore:
       self.wrong.append(f'{key}={_short(value)} {why}')
 
+  def unread(self, key: str, value: Any) -> None:
+    """Other families' arithmetic, which transformers leaves out and the file asks for."""
+    why = (
+      "is read by other families, not by transformers' code of this one: to compute as that does"
+    )
+    self.refuse(key, value, f'{why}, model.ignore=({key!r},)')
+
   def rest(self, unread: Collection[str] = ()) -> None:
     """Judges the keys that were not asked for; unread: those that only other families compute
     with."""
@@ -130,12 +138,7 @@ class Keys:
         self.refuse(key, value, f'is not supported, only {only!r}: name another checkpoint')
     elif key in unread:
       if value:
-        self.refuse(
-          key,
-          value,
-          "is read by other families, not by transformers' code of this one: to compute as that "
-          f'does, model.ignore=({key!r},)',
-        )
+        self.unread(key, value)
     elif not QUANTIZED.fullmatch(key):
       self.unknown[key] = value
 
