@@ -32,7 +32,9 @@ IRRELEVANT = frozenset(
   'bos_token_id eos_token_id pad_token_id boi_token_index eoi_token_index image_token_index '
   'bad_words_ids mm_tokens_per_image n_special '
   # How answers are sampled, which old files keep here.
-  'begin_suppress_tokens diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size '
+  'assistant_confidence_threshold assistant_lookbehind begin_suppress_tokens diversity_penalty '
+  'do_sample early_stopping encoder_no_repeat_ngram_size encoder_repetition_penalty '
+  'num_assistant_tokens num_assistant_tokens_schedule target_lookbehind '
   'epsilon_cutoff eta_cutoff exponential_decay_length_penalty length_penalty max_length '
   'max_new_tokens min_length min_new_tokens no_repeat_ngram_size num_beam_groups num_beams '
   'num_return_sequences output_scores penalty_alpha remove_invalid_values repetition_penalty '
