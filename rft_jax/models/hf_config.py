@@ -4,9 +4,9 @@ irrelevant by the lists below, or refused."""
 from collections.abc import Collection
 from typing import Any
 
-from rft_jax.models.config import FULL, SIZES, SLIDING, ModelConfig
+from rft_jax.models.config import FULL, SIZES, SLIDING, ModelConfig, unsupported
 from rft_jax.models.families import FAMILIES
-from rft_jax.registry import ConfigError, nearest
+from rft_jax.registry import ConfigError
 
 IRRELEVANT = frozenset(
   # Bookkeeping, and what other kinds of heads and of outputs are made of.
@@ -19,11 +19,15 @@ IRRELEVANT = frozenset(
   # Noise and losses of pre-training, which fine-tuning here does without.
   'attention_dropout attn_pdrop embd_pdrop resid_pdrop router_aux_loss_coef '
   # Already in layer_types, or in which rows numerics do not differ.
-  'cache_implementation max_window_layers use_sliding_window sliding_window_pattern '
+  'no_rope_layer_interval partial_rotary_factor original_max_position_embeddings '
+  'residual_dropout embedding_dropout hidden_dropout router_jitter_noise cache_implementation max_window_layers use_sliding_window sliding_window_pattern '
   '_sliding_window_pattern reorder_and_upcast_attn mm_tokens_per_image'.split()
 )
 REQUIRED = dict(
   add_cross_attention=(False,),
+  attention_out_bias=(False,),
+  qk_layernorm=(False,),
+  use_parallel_residual=(False,),
   decoder_sparse_step=(1,),
   is_encoder_decoder=(False,),
   mlp_only_layers=([], None),
@@ -52,7 +56,7 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   options: the fields of ModelConfig that are ours. Raises ConfigError for what is not supported."""
   kind = str(entries.get('model_type'))
   if kind not in FAMILIES:
-    raise ConfigError(f'model_type={kind!r} is not supported: {nearest(kind, FAMILIES)}')
+    raise ConfigError(unsupported(f'model_type={kind!r}'))
   family, keys = FAMILIES[kind], Keys(entries)
   take = lambda field, default=None: keys.get(family.keys.get(field, field), default=default)
   fields = {name: take(name) for name in SIZES if take(name) is not None}
@@ -61,16 +65,21 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   fields.setdefault('intermediate_size', 4 * fields['hidden_size'])
   fields['max_position_embeddings'] = take('max_position_embeddings', 0)
   for name in ('tie_word_embeddings', 'attention_bias', 'mlp_bias', 'norm_topk_prob'):
-    fields[name] = keys.get(name, default=False)
+    fields[name] = take(name, False)
     if not isinstance(fields[name], bool):
       raise ConfigError(f'config.json: {name}={fields[name]!r} must be true or false')
   for name in ('attn_logit_softcapping', 'final_logit_softcapping'):
     fields[name] = float(keys.get(name, default=0.0))
   if scalar := keys.get('query_pre_attn_scalar'):
     fields['attention_scale'] = scalar**-0.5
+  elif 'attention_scale' in family.keys:
+    fields['attention_scale'] = take('attention_scale')
+  for name in ('embedding_multiplier', 'residual_multiplier', 'logits_scaling'):
+    fields[name] = take(name, 1.0)
   if family.experts:
+    names = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size'
+    fields |= {name: take(name) for name in names}
     fields['num_experts'] = keys.get('num_experts', 'num_local_experts')
-    fields |= {name: keys.get(name) for name in ('num_experts_per_tok', 'moe_intermediate_size')}
   fields['hidden_act'] = take('hidden_act', 'silu')
   fields |= _rope(keys) | _layers(keys, family.sliding, fields['num_hidden_layers'])
   _refuse_rest(keys, set(ignore))
@@ -85,15 +94,16 @@ def _rope(keys: Keys) -> dict[str, Any]:
     local, found = found.get(SLIDING, {}), found[FULL]
     if local.get('rope_type', 'default') != 'default':
       raise ConfigError(f'rope_parameters of {SLIDING} layers must be default, not {local}')
-  if found.get('partial_rotary_factor', 1.0) != 1.0:
-    raise ConfigError('rope_parameters.partial_rotary_factor other than 1 is not supported')
-  scaling = {k: v for k, v in found.items() if k not in ('rope_theta', 'partial_rotary_factor')}
+  scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+  scaling.pop('rope_theta', None)
+  partial = scaling.pop('partial_rotary_factor', 1.0)
   if scaling.get('rope_type', 'default') == 'default':
     scaling = {}
   return dict(
     rope_theta=found.get('rope_theta', 10_000.0),
     rope_scaling=tuple(sorted((k, v) for k, v in scaling.items() if v is not None)),
     rope_local_theta=local.get('rope_theta', 0.0),
+    partial_rotary_factor=partial,
   )
 
 
@@ -103,7 +113,8 @@ def _layers(keys: Keys, sliding: str, count: int) -> dict[str, Any]:
     kinds = (SLIDING,) * count
   if set(kinds) <= {FULL}:
     kinds = ()
-  return dict(layer_types=kinds, sliding_window=window)
+  turned = tuple(map(bool, keys.get('no_rope_layers', default=())))
+  return dict(layer_types=kinds, sliding_window=window, rope_layers=() if all(turned) else turned)
 
 
 def _refuse_rest(keys: Keys, ignore: set[str]) -> None:

@@ -55,7 +55,7 @@ class Decoder(nn.Module):
       wide=normal(c.initializer_range),
       narrow=normal(c.initializer_range / (2 * layers) ** 0.5),
     )
-    unit = 'zeros' if c.family.norm == 'rms_plus_one' else 'ones'
+    unit = 'zeros' if c.family.plus_one else 'ones'
     weights = {
       name: self.param(name, starts[init], (layers, *shape))
       for name, (init, shape) in layer_shapes(c).items()
@@ -185,6 +185,8 @@ class Decoder(nn.Module):
     head, cap = self.head.astype(states.dtype), self.config.final_logit_softcapping
     z = jnp.einsum('...d,vd->...v', spread(states), head, preferred_element_type=jnp.float32)
     z = spread(z, z.ndim - 1)
+    if self.config.logits_scaling != 1:
+      z = z / self.config.logits_scaling
     return cap * jnp.tanh(z / cap) if cap else z
 
   def _embedded(self, tokens, positions):
@@ -192,6 +194,8 @@ class Decoder(nn.Module):
     x = spread(self.embed[tokens].astype(c.dtype))
     if c.family.scaled_embedding:
       x = x * jnp.asarray(c.hidden_size**0.5, c.dtype)
+    if c.embedding_multiplier != 1:
+      x = x * c.embedding_multiplier
     if c.family.positions == 'learned':
       x = x + self.positions[positions].astype(c.dtype)
     return x

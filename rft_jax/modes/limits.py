@@ -21,12 +21,13 @@ def check_sizes(config, shards: int) -> None:
 
 
 def check_length(config, model: ModelConfig) -> None:
-  """Raises ConfigError where rows are longer than the positions that a model has learned."""
-  longest, length = model.max_position_embeddings, config.max_prompt + config.max_new
-  if model.family.positions == 'learned' and length > longest:
+  """Raises ConfigError where rows are longer than the positions that a model has."""
+  longest, length = model.longest, config.max_prompt + config.max_new
+  if longest and length > longest:
+    kind = dict(model.rope_scaling).get('rope_type', 'learned')
     raise ConfigError(
       f'max_prompt={config.max_prompt} + max_new={config.max_new} is more than the {longest} '
-      'positions that the model has learned: lower them'
+      f'positions that are {kind}: lower them'
     )
 
 
