@@ -29,7 +29,8 @@ class KV(NamedTuple):
 
 class View(NamedTuple):
   """How one kind of attention sees: cos, sin f32[B,G,T,C'/2], rotary angles of the tokens'
-  positions (None without), of the features that are turned; own bool[B,G,T,S] and past bool[B,G or 1,T or 1,P], the keys that a token sees."""
+  positions, of the C' features that are turned (None without); own bool[B,G,T,S] and past
+  bool[B,G or 1,T or 1,P], the keys that a token sees."""
 
   cos: Any
   sin: Any

@@ -60,14 +60,14 @@ class Kind(NamedTuple):
 class ModelConfig:
   """What decides the shape of the parameters, and (from `dtype` on) how they are computed with.
 
-  layer_types: FULL or SLIDING for each layer, () for FULL everywhere. rope_layers: which layers have
-  rotary embeddings, () for all that the family turns. rope_scaling: the entries of
-  `rope_parameters` besides its theta, sorted pairs; rope_local_theta: of SLIDING layers, 0 for that
-  of the others; partial_rotary_factor: of a head, what is turned. attention_scale: of queries, 0
-  for head_dim ** -0.5. embedding_multiplier, residual_multiplier: of embeddings, and of what a half
-  of a layer adds; logits_scaling divides. dtype: of activations; the parameters keep theirs. remat:
-  what of a layer the backward pass computes again (none | dots: all but matmuls | full). attention:
-  see `models.attention`.
+  layer_types: FULL or SLIDING for each layer, () for FULL everywhere. rope_layers: whether each has
+  rotary embeddings, () where the family decides. rope_scaling: the entries of `rope_parameters`
+  besides its theta, sorted pairs; rope_local_theta: of SLIDING layers, 0 for that of the others;
+  partial_rotary_factor: of a head, what is turned. attention_scale: of queries, 0 for
+  head_dim ** -0.5. embedding_multiplier; residual_multiplier: of what half a layer adds;
+  logits_scaling divides. dtype: of activations; the parameters keep theirs. remat: what of a layer
+  the backward pass computes again (none | dots: all but matmuls | full). attention: see
+  `models.attention`.
   """
 
   vocab_size: int
@@ -109,7 +109,7 @@ class ModelConfig:
 
   def __post_init__(self):
     if self.model_type not in FAMILIES:
-      raise ConfigError(unsupported(f'model.model_type={self.model_type!r}'))
+      raise ConfigError(f'model.{unsupported(self.model_type)}')
     for name in SIZES:
       if getattr(self, name) <= 0:
         raise ConfigError(f'model.{name}={getattr(self, name)} must be positive')
@@ -133,14 +133,20 @@ class ModelConfig:
       )
     if self.rotary_dim % 2 and self.family.positions == 'rope':
       raise ConfigError(
-        f'model.head_dim={self.head_dim} must be even (of it, {self.rotary_dim} are turned): rotary '
-        'embeddings turn pairs'
+        f'model.head_dim={self.head_dim} must be even (of it, {self.rotary_dim} are turned): '
+        'rotary embeddings turn pairs'
       )
     if self.family.positions == 'learned' and not self.max_position_embeddings:
       raise ConfigError(f'model_type={self.model_type!r} needs max_position_embeddings')
-    kind = dict(self.rope_scaling).get('rope_type', 'default')
+    options = dict(self.rope_scaling)
+    kind, count = options.get('rope_type', 'default'), self.rotary_dim // 2
     if kind not in SCALINGS:
       raise ConfigError(f'rope_type={kind!r} is not supported: {nearest(str(kind), SCALINGS)}')
+    if kind == 'longrope' and len(options['short_factor']) != count:
+      raise ConfigError(
+        f'rope_parameters: short_factor has {len(options["short_factor"])} numbers, must have '
+        f'{count}: half of the {self.rotary_dim} features of a head that are turned'
+      )
 
   def _check_layers(self):
     if self.layer_types and len(self.layer_types) != self.num_hidden_layers:
@@ -187,7 +193,7 @@ class ModelConfig:
   def _kinds(self) -> list[Kind]:
     types = self.layer_types or (FULL,) * self.num_hidden_layers
     sliding = [kind == SLIDING for kind in types]
-    only_sliding = self.family.turned == 'sliding' and any(sliding)
+    only_sliding = self.family.turned == 'sliding' and self.sliding_window > 0
     turned = self.rope_layers or (sliding if only_sliding else [True] * len(sliding))
     return list(map(Kind, sliding, turned))
 
@@ -211,9 +217,25 @@ class ModelConfig:
     return self.attention_scale or self.head_dim**-0.5
 
 
-def unsupported(what: str) -> str:
-  """The end names families, none as what was meant: one of a like name computes something else."""
-  return f'{what} is not supported. Known: {", ".join(sorted(FAMILIES))}'
+def unsupported(kind: object) -> str:
+  """What is said of a model_type that is no family. A neighbour in spelling is often another
+  architecture (llava, phi), so only a slip of the pen is taken for one."""
+  meant = next((name for name in FAMILIES if _slip(str(kind), name)), '')
+  guess = f'did you mean {meant!r}? ' if meant else ''
+  return f'model_type={kind!r} is not supported: {guess}Known: {", ".join(sorted(FAMILIES))}'
+
+
+def _slip(word: str, name: str) -> bool:
+  """Whether they differ in case and punctuation, or by one letter, not the first, that is left out,
+  doubled or swapped with its neighbour."""
+  a, b = (re.sub('[^a-z0-9]', '', text.lower()) for text in (word, name))
+  if a == b:
+    return True
+  short, long = sorted((a, b), key=len)
+  if len(short) == len(long):
+    swapped = (a[:i] + a[i + 1] + a[i] + a[i + 2 :] for i in range(1, len(a) - 1))
+    return any(s == b for s in swapped)
+  return any(long[i].isalpha() and long[:i] + long[i + 1 :] == short for i in range(1, len(long)))
 
 
 SIZES = (

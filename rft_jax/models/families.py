@@ -1,7 +1,8 @@
 """The families of decoders, as data: what distinguishes their layers, and their Hugging Face names.
 
 To add a family, add a row. `names`: our parameter -> the module, or the modules that are fused in
-it; `keys`: a field of `models.config.ModelConfig` -> its key in `config.json`, where they differ.
+it; `keys`: a field of `models.config.ModelConfig` -> its key in `config.json`, where they differ,
+'' where it has none.
 """
 
 from types import MappingProxyType
@@ -66,9 +67,10 @@ class Family(NamedTuple):
   scale is less one; qk_norm: of queries and keys: 'none' | each 'head' | all heads' 'width';
   biased: the matrices that always have a bias, unbiased: those that never have; gated: the MLP
   multiplies act(gate) and up; positions: 'rope' | 'learned'; interleaved: rotary embeddings turn
-  neighbours; turned: 'all' layers, or where there are any the 'sliding' ones; sliding: 'none' |
+  neighbours; turned: 'all' layers, or where there is a window the 'sliding' ones; sliding: 'none' |
   'all' layers | 'types' lists them; norm_topk: shares of the chosen experts always sum to 1;
-  transposed: matrices are stored [in, out]."""
+  transposed: matrices are stored [in, out]; reads: the fields of a ModelConfig that its class in
+  transformers computes with, besides those that all do (`hf_config.COMMON`)."""
 
   names: MappingProxyType | dict
   norms: tuple[str, ...] = BEFORE
@@ -86,65 +88,92 @@ class Family(NamedTuple):
   experts: bool = False
   norm_topk: bool = False
   transposed: bool = False
+  reads: tuple[str, ...] = ()
   keys: MappingProxyType | dict = MappingProxyType({})
 
 
-USE_BIAS = dict(attention_bias='use_bias', mlp_bias='use_bias')
+BIASES = 'attention_bias', 'mlp_bias'
+USE_BIAS = dict.fromkeys(BIASES, 'use_bias')
+MIXTURE = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size'
+MULTIPLIERS = 'embedding_multiplier', 'residual_multiplier', 'logits_scaling'
+GEMMA2_READS = 'attention_bias', 'attention_scale', 'final_logit_softcapping'
 GPT2_KEYS = dict(
   hidden_size='n_embd',
   intermediate_size='n_inner',
   num_hidden_layers='n_layer',
   num_attention_heads='n_head',
+  num_key_value_heads='',
+  head_dim='',
   max_position_embeddings='n_positions',
   rms_norm_eps='layer_norm_epsilon',
   hidden_act='activation_function',
 )
 
-LLAMA = Family(LLAMA_NAMES)
-UNGATED = Family(UNGATED_NAMES, gated=False)
-GEMMA = LLAMA._replace(plus_one=True, scaled_embedding=True)
+LLAMA = Family(LLAMA_NAMES, reads=BIASES)
+MISTRAL = LLAMA._replace(sliding='all', reads=())
+QWEN3 = LLAMA._replace(qk_norm='head', sliding='types', reads=('attention_bias',))
+UNGATED = Family(UNGATED_NAMES, gated=False, reads=BIASES)
+GEMMA = Family(LLAMA_NAMES, plus_one=True, scaled_embedding=True, reads=('attention_bias',))
 GEMMA2 = GEMMA._replace(
   names=GEMMA2_NAMES,
   norms=BEFORE + AFTER,
   sliding='types',
-  keys=dict(hidden_act='hidden_activation'),
+  keys=dict(hidden_act='hidden_activation', attention_scale='query_pre_attn_scalar'),
+  reads=(*GEMMA2_READS, 'attn_logit_softcapping'),
 )
-OLMO2 = Family(OLMO2_NAMES, norms=AFTER, qk_norm='width')
-GLM = Family(FUSED_NAMES, interleaved=True, unbiased=('attention_out',))
+OLMO2 = Family(OLMO2_NAMES, norms=AFTER, qk_norm='width', reads=('attention_bias',))
+GLM = Family(
+  FUSED_NAMES,
+  interleaved=True,
+  unbiased=('attention_out',),
+  reads=('attention_bias', 'partial_rotary_factor'),
+)
 FAMILIES = dict(
   llama=LLAMA,
-  mistral=LLAMA._replace(sliding='all'),
-  ministral=LLAMA._replace(sliding='types'),
-  mixtral=Family(
-    MIXTRAL_NAMES,
-    sliding='all',
+  mistral=MISTRAL,
+  ministral=MISTRAL._replace(sliding='types'),
+  mixtral=MISTRAL._replace(
+    names=MIXTRAL_NAMES,
     experts=True,
     norm_topk=True,
+    reads=MIXTURE,
     keys=dict(num_experts='num_local_experts', moe_intermediate_size='intermediate_size'),
   ),
-  cwm=LLAMA._replace(sliding='types'),
-  smollm3=LLAMA._replace(sliding='types'),
+  cwm=LLAMA._replace(sliding='types', reads=('mlp_bias',), keys=dict(bos_token_id='')),
+  smollm3=LLAMA._replace(
+    sliding='types', reads=(*BIASES, 'rope_layers'), keys=dict(rope_layers='no_rope_layers')
+  ),
   seed_oss=LLAMA._replace(unbiased=('attention_out',)),
-  granite=LLAMA._replace(keys=dict(attention_scale='attention_multiplier')),
-  qwen2=LLAMA._replace(biased=('qkv',), sliding='types'),
-  qwen3=LLAMA._replace(qk_norm='head', sliding='types'),
-  qwen3_moe=LLAMA._replace(qk_norm='head', sliding='types', experts=True),
+  granite=LLAMA._replace(
+    reads=(*BIASES, *MULTIPLIERS, 'attention_scale'),
+    keys=dict(attention_scale='attention_multiplier'),
+  ),
+  qwen2=MISTRAL._replace(biased=('qkv',), sliding='types'),
+  qwen3=QWEN3,
+  qwen3_moe=QWEN3._replace(
+    sliding='all', experts=True, reads=('attention_bias', *MIXTURE, 'norm_topk_prob')
+  ),
   gemma=GEMMA,
   gemma2=GEMMA2,
-  gemma3_text=GEMMA2._replace(qk_norm='head'),
+  gemma3_text=GEMMA2._replace(qk_norm='head', reads=(*GEMMA2_READS, 'rope_local_theta')),
   vaultgemma=GEMMA2._replace(norms=BEFORE),
   olmo2=OLMO2,
-  olmo3=OLMO2._replace(sliding='types'),
-  exaone4=OLMO2._replace(qk_norm='head', sliding='types', turned='sliding'),
-  phi3=Family(PHI3_NAMES, sliding='all'),
+  olmo3=OLMO2._replace(sliding='types', reads=('attention_bias', 'rope_local_theta')),
+  exaone4=OLMO2._replace(qk_norm='head', sliding='types', turned='sliding', reads=()),
+  phi3=MISTRAL._replace(names=PHI3_NAMES, reads=('partial_rotary_factor',)),
   glm=GLM,
   glm4=GLM._replace(names=GLM4_NAMES, norms=BEFORE + AFTER),
   helium=LLAMA._replace(interleaved=True, unbiased=('attention_out',)),
   ernie4_5=LLAMA._replace(interleaved=True, keys=USE_BIAS),
   arcee=UNGATED,
-  nemotron=UNGATED._replace(norm='layer', plus_one=True, keys=dict(rms_norm_eps='norm_eps')),
-  starcoder2=Family(
-    LLAMA_NAMES | dict(gate_up=('mlp.c_fc',), down='mlp.c_proj'),
+  nemotron=UNGATED._replace(
+    norm='layer',
+    plus_one=True,
+    reads=(*BIASES, 'partial_rotary_factor'),
+    keys=dict(rms_norm_eps='norm_eps'),
+  ),
+  starcoder2=LLAMA._replace(
+    names=LLAMA_NAMES | dict(gate_up=('mlp.c_fc',), down='mlp.c_proj'),
     norm='layer',
     gated=False,
     sliding='all',
@@ -153,6 +182,7 @@ FAMILIES = dict(
   stablelm=LLAMA._replace(
     norm='layer',
     unbiased=('attention_out',),
+    reads=('attention_bias', 'partial_rotary_factor'),
     keys=dict(attention_bias='use_qkv_bias', rms_norm_eps='layer_norm_eps'),
   ),
   gpt2=Family(

@@ -1,150 +1,214 @@
 """A Hugging Face `config.json` as a ModelConfig, and back. No key is passed over: each is used,
-irrelevant by the lists below, or refused."""
+irrelevant, or refused (see `hf_keys`)."""
 
+import dataclasses
+import math
 from collections.abc import Collection
 from typing import Any
 
-from rft_jax.models.config import FULL, SIZES, SLIDING, ModelConfig, unsupported
-from rft_jax.models.families import FAMILIES
+from rft_jax.models.config import FULL, SLIDING, ModelConfig, unsupported
+from rft_jax.models.families import FAMILIES, Family
+from rft_jax.models.hf_keys import IRRELEVANT, Keys
+from rft_jax.models.hf_rope import read_rope, write_rope
 from rft_jax.registry import ConfigError
 
-IRRELEVANT = frozenset(
-  # Bookkeeping, and what other kinds of heads and of outputs are made of.
-  '_name_or_path architectures chunk_size_feed_forward dtype torch_dtype id2label label2id '
-  'output_attentions output_hidden_states output_router_logits problem_type return_dict '
-  'summary_activation summary_first_dropout summary_proj_to_labels summary_type summary_use_proj '
-  'transformers_version use_cache pretraining_tp n_ctx '
-  # Ids of special tokens: `infra.hub.stop_ids` reads them.
-  'bos_token_id eos_token_id pad_token_id boi_token_index eoi_token_index image_token_index '
-  # Noise and losses of pre-training, which fine-tuning here does without.
-  'attention_dropout attn_pdrop embd_pdrop resid_pdrop router_aux_loss_coef '
-  # Already in layer_types, or in which rows numerics do not differ.
-  'no_rope_layer_interval partial_rotary_factor original_max_position_embeddings '
-  'residual_dropout embedding_dropout hidden_dropout router_jitter_noise cache_implementation max_window_layers use_sliding_window sliding_window_pattern '
-  '_sliding_window_pattern reorder_and_upcast_attn mm_tokens_per_image'.split()
+__all__ = ['IRRELEVANT', 'read_config', 'write_config']
+
+COMMON = (
+  'vocab_size',
+  'hidden_size',
+  'intermediate_size',
+  'num_hidden_layers',
+  'num_attention_heads',
+  'num_key_value_heads',
+  'head_dim',
+  'rms_norm_eps',
+  'initializer_range',
+  'hidden_act',
+  'max_position_embeddings',
+  'tie_word_embeddings',
 )
-REQUIRED = dict(
-  add_cross_attention=(False,),
-  attention_out_bias=(False,),
-  qk_layernorm=(False,),
-  use_parallel_residual=(False,),
-  decoder_sparse_step=(1,),
-  is_encoder_decoder=(False,),
-  mlp_only_layers=([], None),
-  scale_attn_by_inverse_layer_idx=(False,),
-  scale_attn_weights=(True,),
-  use_bidirectional_attention=(False, None),
-)
-"""Keys with the values that the decoder computes."""
-
-
-class Keys:
-  """The entries of a config.json, and which of them were asked for."""
-
-  def __init__(self, entries: dict[str, Any]):
-    self.entries, self.used = entries, {'model_type'}
-
-  def get(self, *names: str, default: Any = None) -> Any:
-    """The first of `names` that is set, else the default."""
-    self.used.update(names)
-    found = (self.entries[name] for name in names if self.entries.get(name) is not None)
-    return next(found, default)
+"""Fields of a ModelConfig that every family reads; `Family.reads` lists its others."""
+APART = 'model_type', 'layer_types', 'sliding_window', 'rope_theta', 'rope_scaling'
+OF_ROPE = 'rope_local_theta', 'partial_rotary_factor'
+OURS = 'dtype', 'remat', 'attention', 'lora'
+FIELDS = {f.name: f for f in dataclasses.fields(ModelConfig)}
+ALIASES = dict(num_experts='num_local_experts', num_local_experts='num_experts')
+"""Keys that transformers takes for each other."""
+ACTIVATIONS = dict(swish='silu', gelu_fast='gelu_pytorch_tanh', gelu_python='gelu')
+SCALAR = 'query_pre_attn_scalar'
+"""The key whose value is the scale of queries to the power of -2."""
 
 
 def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options) -> ModelConfig:
   """entries: of a config.json, completed by the defaults of its class; ignore: keys to pass over;
   options: the fields of ModelConfig that are ours. Raises ConfigError for what is not supported."""
-  kind = str(entries.get('model_type'))
-  if kind not in FAMILIES:
-    raise ConfigError(unsupported(f'model_type={kind!r}'))
-  family, keys = FAMILIES[kind], Keys(entries)
-  take = lambda field, default=None: keys.get(family.keys.get(field, field), default=default)
-  fields = {name: take(name) for name in SIZES if take(name) is not None}
-  fields.setdefault('num_key_value_heads', fields['num_attention_heads'])
-  fields.setdefault('head_dim', fields['hidden_size'] // fields['num_attention_heads'])
-  fields.setdefault('intermediate_size', 4 * fields['hidden_size'])
-  fields['max_position_embeddings'] = take('max_position_embeddings', 0)
-  for name in ('tie_word_embeddings', 'attention_bias', 'mlp_bias', 'norm_topk_prob'):
-    fields[name] = take(name, False)
-    if not isinstance(fields[name], bool):
-      raise ConfigError(f'config.json: {name}={fields[name]!r} must be true or false')
-  for name in ('attn_logit_softcapping', 'final_logit_softcapping'):
-    fields[name] = float(keys.get(name, default=0.0))
-  if scalar := keys.get('query_pre_attn_scalar'):
-    fields['attention_scale'] = scalar**-0.5
-  elif 'attention_scale' in family.keys:
-    fields['attention_scale'] = take('attention_scale')
-  for name in ('embedding_multiplier', 'residual_multiplier', 'logits_scaling'):
-    fields[name] = take(name, 1.0)
-  if family.experts:
-    names = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size'
-    fields |= {name: take(name) for name in names}
-    fields['num_experts'] = keys.get('num_experts', 'num_local_experts')
-  fields['hidden_act'] = take('hidden_act', 'silu')
-  fields |= _rope(keys) | _layers(keys, family.sliding, fields['num_hidden_layers'])
-  _refuse_rest(keys, set(ignore))
+  kind = entries.get('model_type')
+  if not isinstance(kind, str) or kind not in FAMILIES:
+    raise ConfigError(unsupported(kind))
+  family, keys = FAMILIES[kind], Keys(entries, ignore)
+  fields = {name: _read(keys, family, name) for name in (*COMMON, *family.reads)}
+  fields = {name: value for name, value in fields.items() if value is not None}
+  _complete(keys, fields)
+  fields |= _layers(keys, family, fields['num_hidden_layers'])
+  if family.positions == 'rope':
+    fields |= read_rope(keys, family, fields['layer_types'])
+  keys.rest(_read_elsewhere())
+  keys.check()
   return ModelConfig(model_type=kind, **fields, **options)
 
 
-def _rope(keys: Keys) -> dict[str, Any]:
-  found = keys.get('rope_parameters', default={})
-  keys.get('rope_theta', 'rope_scaling', 'rope_local_base_freq')  # of old files; moved there
-  local = {}
-  if FULL in found:
-    local, found = found.get(SLIDING, {}), found[FULL]
-    if local.get('rope_type', 'default') != 'default':
-      raise ConfigError(f'rope_parameters of {SLIDING} layers must be default, not {local}')
-  scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-  scaling.pop('rope_theta', None)
-  partial = scaling.pop('partial_rotary_factor', 1.0)
-  if scaling.get('rope_type', 'default') == 'default':
-    scaling = {}
-  return dict(
-    rope_theta=found.get('rope_theta', 10_000.0),
-    rope_scaling=tuple(sorted((k, v) for k, v in scaling.items() if v is not None)),
-    rope_local_theta=local.get('rope_theta', 0.0),
-    partial_rotary_factor=partial,
-  )
+def _key(family: Family, name: str) -> str:
+  """The key of a field, '' where a family has none."""
+  return family.keys.get(name, name)
 
 
-def _layers(keys: Keys, sliding: str, count: int) -> dict[str, Any]:
-  window, kinds = keys.get('sliding_window', default=0), tuple(keys.get('layer_types', default=()))
-  if sliding == 'all' and window:
-    kinds = (SLIDING,) * count
+def _read(keys: Keys, family: Family, name: str) -> Any:
+  """The value of a field, None where it is not set."""
+  key = _key(family, name)
+  if not key or name in OF_ROPE:
+    return None
+  if name != key:
+    keys.used.add(name)  # transformers reads the family's own key instead
+  value = keys.get(key, *[ALIASES[k] for k in (key,) if k in ALIASES])
+  if value is None:
+    return None
+  if fault := _fault(value, FIELDS[name].type):
+    raise ConfigError(f'config.json: {key}={value!r} {fault}')
+  if key == SCALAR:
+    return value**-0.5
+  if name == 'rope_layers':
+    return () if all(value) else tuple(map(bool, value))
+  return ACTIVATIONS.get(value, value) if name == 'hidden_act' else value
+
+
+def _fault(value: Any, kind: Any) -> str:
+  """Why a value of a field is no such thing, or ''."""
+  if kind in (bool, str):
+    rule = 'must be true or false' if kind is bool else 'must be a text'
+    return '' if isinstance(value, kind) else rule
+  number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+  if kind not in (int, float):
+    return '' if isinstance(value, (list, tuple)) else 'must be a list'
+  if not number:
+    return 'must be an integer' if kind is int else 'must be a number'
+  return '' if math.isfinite(value) and value >= 0 else 'must be a finite number, at least 0'
+
+
+def _complete(keys: Keys, fields: dict[str, Any]) -> None:
+  """What follows from other fields where it is not set."""
+  for name in ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'):
+    if not fields.get(name):
+      raise ConfigError(f'config.json: {name}={fields.get(name)!r} must be positive')
+  fields.setdefault('num_key_value_heads', fields['num_attention_heads'])
+  fields.setdefault('head_dim', fields['hidden_size'] // fields['num_attention_heads'])
+  fields.setdefault('intermediate_size', 4 * fields['hidden_size'])
+  fields.setdefault('tie_word_embeddings', False)
+  if fields.get('attention_scale') == fields['head_dim'] ** -0.5:
+    del fields['attention_scale']
+
+
+def _layers(keys: Keys, family: Family, count: int) -> dict[str, Any]:
+  window, listed = keys.get('sliding_window'), tuple(keys.get('layer_types', default=()))
+  if window is not None and (fault := _fault(window, int)):
+    raise ConfigError(f'config.json: sliding_window={window!r} {fault}')
+  kinds = listed
+  if family.sliding != 'types':
+    kinds = (SLIDING,) * count if family.sliding == 'all' and window is not None else ()
+    if listed and listed != (kinds or (FULL,) * count):
+      keys.refuse('layer_types', listed, "is not read by transformers' code of this family")
+  elif not listed and window and keys.entries.get('use_sliding_window', True):
+    keys.refuse('layer_types', None, 'is missing: which layers have the sliding window?')
+  if family.sliding == 'none' and window:
+    keys.refuse('sliding_window', window, "is not read by transformers' code of this family")
   if set(kinds) <= {FULL}:
-    kinds = ()
-  turned = tuple(map(bool, keys.get('no_rope_layers', default=())))
-  return dict(layer_types=kinds, sliding_window=window, rope_layers=() if all(turned) else turned)
+    return dict(layer_types=(), sliding_window=window or 0 if family.turned == 'sliding' else 0)
+  return dict(layer_types=kinds, sliding_window=window or 0)
 
 
-def _refuse_rest(keys: Keys, ignore: set[str]) -> None:
-  for key, value in keys.entries.items():
-    if key in keys.used or key in IRRELEVANT or key in ignore:
-      continue
-    if key not in REQUIRED:
-      raise ConfigError(
-        f'config.json: {key}={value!r} is not known for model_type={keys.entries["model_type"]!r}; '
-        f"if it changes nothing, pass over it by model.ignore=('{key}',)"
-      )
-    if value not in REQUIRED[key]:
-      raise ConfigError(f'config.json: {key}={value!r} is not supported, only {REQUIRED[key][0]!r}')
+def _read_elsewhere() -> set[str]:
+  """The keys of what only some families compute."""
+  return {_key(family, name) for family in FAMILIES.values() for name in family.reads} | set(
+    ALIASES
+  )
 
 
 def write_config(c: ModelConfig) -> dict[str, Any]:
-  """The entries of a config.json for a model that did not come from one."""
-  keys = c.family.keys
-  fields = {name: getattr(c, name) for name in SIZES if name != 'rope_theta'}
-  if c.max_position_embeddings:
-    fields['max_position_embeddings'] = c.max_position_embeddings
-  if c.family.positions == 'learned':
-    fields = {k: v for k, v in fields.items() if k not in ('num_key_value_heads', 'head_dim')}
-  else:
-    fields['rope_parameters'] = dict(
-      rope_theta=c.rope_theta, **dict(c.rope_scaling or (('rope_type', 'default'),))
+  """The entries of a config.json for a model that did not come from one. Raises ConfigError for
+  what transformers' code of the family does not compute."""
+  family = c.family
+  _check_written(c)
+  found: dict[str, Any] = {}
+  for name in (*COMMON, *family.reads):
+    key, value = _key(family, name), _written(c, name)
+    if key and value is not None and found.setdefault(key, value) != value:
+      raise ConfigError(f'model.{name}={value!r}: a {c.model_type} has one {key}, {found[key]!r}')
+  found |= _written_layers(c)
+  if family.positions == 'rope':
+    found['rope_parameters'] = write_rope(c)
+  ids = ('bos_token_id', 'eos_token_id', 'pad_token_id')
+  ids = {name: None for name in ids if _key(family, name)}  # not those of the class
+  return found | ids | dict(model_type=c.model_type)
+
+
+def _written(c: ModelConfig, name: str) -> Any:
+  """The value of a field in the file, None where it is left out."""
+  key = _key(c.family, name)
+  if name in OF_ROPE or (name == 'max_position_embeddings' and not getattr(c, name)):
+    return None
+  if name == 'rope_layers':
+    return list(map(int, c.rope_layers or (True,) * c.num_hidden_layers))
+  if name == 'attention_scale':
+    return _scalar(c) if key == SCALAR else c.scale
+  if name.endswith('_softcapping'):
+    return getattr(c, name) or None
+  return getattr(c, name)
+
+
+def _scalar(c: ModelConfig) -> int:
+  found = round(c.scale**-2)
+  if not math.isclose(found**-0.5, c.scale, rel_tol=1e-9):
+    raise ConfigError(
+      f'model.attention_scale={c.scale}: a {c.model_type} stores an integer n of which it is '
+      f'n ** -0.5, such as {max(found, 1) ** -0.5}'
     )
-  fields |= dict(hidden_act=c.hidden_act, tie_word_embeddings=c.tie_word_embeddings)
-  if c.attention_bias or c.mlp_bias:
-    fields |= dict(attention_bias=c.attention_bias, mlp_bias=c.mlp_bias)
-  return {keys.get(name, name): value for name, value in fields.items()} | dict(
-    model_type=c.model_type
+  return found
+
+
+def _written_layers(c: ModelConfig) -> dict[str, Any]:
+  sliding, windows = c.family.sliding, SLIDING in c.layer_types
+  if not windows:
+    kinds, none = dict(layer_types=[FULL] * c.num_hidden_layers), dict(sliding_window=None)
+    if c.family.turned == 'sliding':  # with a window, FULL layers are not turned
+      kinds |= dict(sliding_window=c.sliding_window or None)
+    return dict(all=none, types=kinds).get(sliding, {})
+  found = dict(sliding_window=c.sliding_window, use_sliding_window=True)
+  if sliding == 'types':
+    return found | dict(layer_types=list(c.layer_types))
+  if sliding == 'none' or FULL in c.layer_types:
+    raise ConfigError(
+      f'model.layer_types={c.layer_types}: a {c.model_type} has no such layers in transformers; '
+      'qwen3 and gemma3_text mix them'
+    )
+  return found
+
+
+def _check_written(c: ModelConfig) -> None:
+  """Raises ConfigError for a field that the family's files have no key for, unless it has its
+  neutral value."""
+  read = {*COMMON, *APART, *OURS, *c.family.reads}
+  for name, field in FIELDS.items():
+    if name not in read and getattr(c, name) != field.default:
+      raise ConfigError(
+        f'model.{name}={getattr(c, name)!r}: a {c.model_type} does not compute it in transformers; '
+        f'leave it at {field.default!r}, or choose another model_type'
+      )
+  follows = dict(
+    num_key_value_heads=c.num_attention_heads, head_dim=c.hidden_size // c.num_attention_heads
   )
+  for name, value in follows.items():
+    if not _key(c.family, name) and getattr(c, name) != value:
+      raise ConfigError(
+        f'model.{name}={getattr(c, name)}: a {c.model_type} has {value}, which follows from '
+        'hidden_size and num_attention_heads'
+      )

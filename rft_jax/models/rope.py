@@ -57,8 +57,7 @@ def _yarn(plain, c, options):
 
 def _longrope(plain, c, options):
   """The short factors: rows are not longer than the original length (`ModelConfig.longest`)."""
-  length = options['original_max_position_embeddings']
-  factor = options.get('factor') or c.max_position_embeddings / length
+  length, factor = options['original_max_position_embeddings'], options['factor']
   scale = math.sqrt(1 + math.log(factor) / math.log(length)) if factor > 1 else 1.0
   found = (plain / np.array(options['short_factor'], np.float32)).astype(np.float32)
   return found, float(options.get('attention_factor') or scale)

@@ -1,0 +1,145 @@
+"""The `rope_parameters` of a `config.json`, as fields of a ModelConfig, and back.
+
+Which keys a type reads is decided by transformers' `modeling_rope_utils`, whose formulas are in
+`models.rope`.
+"""
+
+from typing import Any
+
+from rft_jax.models.config import FULL, SCALINGS, SLIDING, ModelConfig
+from rft_jax.models.families import Family
+from rft_jax.models.hf_keys import Keys
+from rft_jax.registry import nearest
+
+LENGTH = 'original_max_position_embeddings'
+FACTORS = 'short_factor', 'long_factor'
+PARTIAL = 'partial_rotary_factor'
+NEEDED: dict[str, tuple[str, ...]] = dict(
+  default=(),
+  linear=('factor',),
+  llama3=('factor', 'low_freq_factor', 'high_freq_factor', LENGTH),
+  yarn=('factor', LENGTH),
+  longrope=('factor', LENGTH, *FACTORS),
+)
+OPTIONAL = dict(
+  yarn=('attention_factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', 'truncate'),
+  longrope=('attention_factor',),
+)
+IRRELEVANT = 'rope_theta', 'rope_type', 'type', 'finetuned', LENGTH, 'max_position_embeddings'
+NEUTRAL = dict(
+  attention_factor=1,
+  attn_factor=1,
+  factor=1,
+  llama_4_scaling_beta=0,
+  mrope_interleaved=False,
+  partial_rotary_factor=1,
+)
+"""Keys that a type does not read, with the value that leaves its arithmetic as it is."""
+
+
+def read_rope(keys: Keys, family: Family, kinds: tuple[str, ...]) -> dict[str, Any]:
+  """The fields of a ModelConfig; kinds: the layers'. What is wrong is told to `keys`."""
+  found, local = _nested(keys, 'rope_local_theta' in family.reads)
+  partial, found = {}, dict(found)
+  if PARTIAL in family.reads:
+    partial[PARTIAL] = _partial(keys, found)
+  theta, scaling = _one(keys, found, 'rope_parameters')
+  fields: dict[str, Any] = dict(rope_theta=theta, rope_scaling=scaling) | partial
+  if local is None or SLIDING not in kinds:
+    return fields
+  own, extended = _one(keys, local, f'rope_parameters.{SLIDING}')
+  if (own, extended) != (theta, scaling):
+    if extended:
+      keys.refuse(f'rope_parameters.{SLIDING}', local, 'is not supported, only rope_type=default')
+    fields['rope_local_theta'] = own
+  return fields
+
+
+def _partial(keys: Keys, found: dict) -> float:
+  """Of a head, what is turned: taken out of the rope's entries. Older files have it beside them."""
+  beside = keys.get(PARTIAL, default=found.get(PARTIAL, 1.0))
+  value = found.pop(PARTIAL, beside)
+  if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+    keys.refuse(PARTIAL, value, 'must be more than 0, and at most 1')
+    return 1.0
+  if beside != value:
+    keys.refuse(PARTIAL, beside, f'differs from that of rope_parameters, {value!r}')
+  return value
+
+
+def _nested(keys: Keys, local_theta: bool) -> tuple[dict, dict | None]:
+  """Of all layers, and of the SLIDING ones where they have their own. Files from before
+  transformers 5 have `rope_theta` and `rope_scaling` instead, which moves in there."""
+  found = keys.get('rope_scaling') or keys.get('rope_parameters') or {}
+  old = keys.get('rope_theta')
+  if not isinstance(found, dict):
+    keys.refuse('rope_parameters', found, 'must be an object')
+    return {}, None
+  rows: list[Any] = [found]
+  if FULL in found or SLIDING in found:
+    if not local_theta:
+      keys.refuse('rope_parameters', found, 'has entries for kinds of layers, which all have one')
+    rows = [found.get(FULL) or {}, found.get(SLIDING)]
+  for i, row in enumerate(rows):
+    if isinstance(row, dict) and old is not None:
+      rows[i] = dict(rope_theta=old) | row
+  return rows[0], rows[1] if len(rows) > 1 else None
+
+
+def _one(keys: Keys, found: dict[str, Any], place: str) -> tuple[float, tuple]:
+  """Theta, and the scaling's entries."""
+  found = {k: v for k, v in found.items() if v is not None}
+  kind = found.get('rope_type', found.get('type', 'default'))
+  if kind not in SCALINGS:
+    keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
+    return 10_000.0, ()
+  if kind in ('yarn', 'longrope') and LENGTH in found and 'factor' not in found:
+    found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
+  reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
+  for key, value in found.items():
+    _judge(keys, place, key, value, kind, reads)
+  for key in NEEDED[kind]:
+    if key not in found:
+      keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
+  scaling = {k: tuple(v) if k in FACTORS else v for k, v in found.items() if k in reads}
+  if scaling:
+    scaling['rope_type'] = kind
+  return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
+
+
+def _judge(keys: Keys, place: str, key: str, value: Any, kind: str, reads: tuple) -> None:
+  name = f'{place}.{key}'
+  if key == 'truncate' and key in reads:
+    if not isinstance(value, bool):
+      keys.refuse(name, value, 'must be true or false')
+    elif not value and SLIDING in place:
+      keys.refuse(name, value, 'is not supported')
+  elif key in reads and key in FACTORS:
+    if not isinstance(value, (list, tuple)) or not all(map(_positive, value)):
+      keys.refuse(name, value, 'must be a list of positive numbers')
+  elif key in reads or key == 'rope_theta':
+    if not _positive(value):
+      keys.refuse(name, value, 'must be a positive number')
+  elif key in NEUTRAL:
+    if value != NEUTRAL[key]:
+      why = f'changes the arithmetic, and is not supported with rope_type={kind!r}'
+      keys.refuse(name, value, f'{why}: only {NEUTRAL[key]!r}')
+  elif key not in IRRELEVANT:
+    keys.refuse(name, value, f"is not read by transformers' rope_type={kind!r}: remove it")
+
+
+def _positive(value: Any) -> bool:
+  number = isinstance(value, (int, float)) and not isinstance(value, bool)
+  return number and 0 < value < float('inf')
+
+
+def write_rope(c: ModelConfig) -> dict[str, Any]:
+  """The value of `rope_parameters`."""
+  scaling = {k: list(v) if k in FACTORS else v for k, v in c.rope_scaling}
+  whole = (scaling or dict(rope_type='default')) | dict(rope_theta=c.rope_theta)
+  if PARTIAL in c.family.reads:
+    whole[PARTIAL] = c.partial_rotary_factor
+  if 'rope_local_theta' not in c.family.reads:
+    return whole
+  own = dict(rope_type='default', rope_theta=c.rope_local_theta)
+  return {FULL: whole, SLIDING: own if c.rope_local_theta else whole}
