@@ -43,7 +43,7 @@ LONGROPE = dict(
   rope_type='longrope',
   short_factor=[1.1, 1.7, 2.9],
   long_factor=[9.0] * 3,
-  original_max_position_embeddings=64,
+  original_max_position_embeddings=240,
   partial_rotary_factor=0.75,
 )
 YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16)
@@ -119,7 +119,12 @@ CHECKPOINTS = dict(
     **theta(1e5),
   ),
   phi3=dict(QWEN2, model_type='phi3', sliding_window=7, rms_norm_eps=1e-4, **theta(3e4)),
-  phi4_mini=dict(QWEN2, model_type='phi3', tie_word_embeddings=True, **theta(3e4, **LONGROPE)),
+  phi4_mini=dict(
+    QWEN2 | dict(max_position_embeddings=1024),
+    model_type='phi3',
+    tie_word_embeddings=True,
+    **theta(3e4, **LONGROPE),
+  ),
   starcoder2=dict(
     QWEN2,
     model_type='starcoder2',

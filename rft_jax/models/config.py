@@ -204,13 +204,23 @@ class ModelConfig:
 
   @property
   def longest(self) -> int:
-    """A row has at most so many positions, 0 for any number. LongRoPE has other frequencies beyond
-    its original length: a row would be other numbers as soon as it has grown past it."""
+    """A row has at most so many positions, 0 for any number. LongRoPE turns by other frequencies in
+    texts that are longer than its original length: a text that grew past it would be computed anew,
+    and what was sampled would not be what is learned."""
     if self.family.positions == 'learned':
       return self.max_position_embeddings
     options = dict(self.rope_scaling)
     long = options.get('rope_type') == 'longrope'
     return options['original_max_position_embeddings'] if long else 0
+
+  def check_length(self, length: int, what: str = '') -> None:
+    """Raises ConfigError where rows have more positions than there are; what: sets their length."""
+    if self.longest and length > self.longest:
+      kind = 'learned' if self.family.positions == 'learned' else 'of the short factors of longrope'
+      raise ConfigError(
+        f'{what or "rows of"} {length} tokens are more than the {self.longest} positions that are '
+        f'{kind}: lower max_prompt or max_new'
+      )
 
   @property
   def scale(self) -> float:

@@ -22,6 +22,7 @@ IRRELEVANT = frozenset(
   'chunk_size_feed_forward device_map experts_implementation flash_attention fusion_config '
   'gradient_checkpointing onnx output_attentions output_hidden_states output_past '
   'output_router_logits pretraining_tp reorder_and_upcast_attn return_dict tf_legacy_loss '
+  'attention_softmax_in_fp32 scale_attention_softmax_in_fp32 '
   'tie_last_hidden_states use_cache use_flash_attention use_flash_attention_2 use_flash_attn '
   'use_flashattn use_fused_cross_entropy use_fused_rms_norm use_fused_swiglu use_return_dict '
   # Other heads and tasks.
@@ -51,6 +52,7 @@ PRIVATE = re.compile(
 )
 """Notes of a library to itself, ids and noise: irrelevant whatever they are called in full."""
 NEUTRAL = dict(
+  activation_function=('gelu', 'gelu_new', 'gelu_pytorch_tanh', 'silu'),
   add_cross_attention=(False,),
   alibi=(False,),
   attention_chunk_size=(None,),
@@ -59,13 +61,18 @@ NEUTRAL = dict(
   clip_qkv=(None,),
   decoder_sparse_step=(1,),
   embedding_multiplier=(1,),
+  full_attn_mod=(1,),
   hidden_activation=('gelu_pytorch_tanh', 'gelu'),
   is_causal=(True,),
+  interpolate_factor=(1,),
   is_encoder_decoder=(False,),
+  layer_norm_epsilon=(1e-5,),
   lm_head_bias=(False,),
   logit_scale=(1,),
   logits_scaling=(1,),
   mlp_only_layers=([],),
+  mlp_type=('default',),
+  norm_type=('layer_norm',),
   parallel_attn=(False,),
   partial_rotary_factor=(1,),
   per_layer_config=({},),

@@ -22,13 +22,8 @@ def check_sizes(config, shards: int) -> None:
 
 def check_length(config, model: ModelConfig) -> None:
   """Raises ConfigError where rows are longer than the positions that a model has."""
-  longest, length = model.longest, config.max_prompt + config.max_new
-  if longest and length > longest:
-    kind = dict(model.rope_scaling).get('rope_type', 'learned')
-    raise ConfigError(
-      f'max_prompt={config.max_prompt} + max_new={config.max_new} is more than the {longest} '
-      f'positions that are {kind}: lower them'
-    )
+  what = f'max_prompt={config.max_prompt} + max_new={config.max_new}, rows of'
+  model.check_length(config.max_prompt + config.max_new, what)
 
 
 def check_packing(config, algorithm: Algorithm) -> None:
