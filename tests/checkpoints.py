@@ -39,6 +39,13 @@ LLAMA3 = dict(
   high_freq_factor=4.0,
   original_max_position_embeddings=16,
 )
+LONGROPE = dict(
+  rope_type='longrope',
+  short_factor=[1.1, 1.7, 2.9],
+  long_factor=[9.0] * 3,
+  original_max_position_embeddings=240,
+  partial_rotary_factor=0.75,
+)
 YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16)
 TYPES = [SLIDING, FULL, SLIDING]
 GEMMA = dict(SMALL, tie_word_embeddings=True, sliding_window=7, query_pre_attn_scalar=20)
@@ -91,6 +98,103 @@ CHECKPOINTS = dict(
       FULL: dict(rope_theta=1e6, rope_type='linear', factor=8.0),
     },
   ),
+  gemma=dict(SMALL, model_type='gemma', hidden_act='gelu', tie_word_embeddings=True, **theta(3e4)),
+  vaultgemma=dict(
+    GEMMA,
+    model_type='vaultgemma',
+    layer_types=TYPES,
+    attn_logit_softcapping=2.0,
+    final_logit_softcapping=3.0,
+    **theta(20_000.0),
+  ),
+  ministral=dict(SMALL, model_type='ministral', layer_types=TYPES, sliding_window=7, **theta(1e6)),
+  cwm=dict(SMALL, model_type='cwm', layer_types=TYPES, sliding_window=7, **theta(1e6, **LLAMA3)),
+  mixtral=dict(
+    SMALL,
+    model_type='mixtral',
+    sliding_window=7,
+    num_local_experts=5,
+    num_experts_per_tok=2,
+    rms_norm_eps=1e-4,
+    **theta(1e5),
+  ),
+  phi3=dict(QWEN2, model_type='phi3', sliding_window=7, rms_norm_eps=1e-4, **theta(3e4)),
+  phi4_mini=dict(
+    QWEN2 | dict(max_position_embeddings=1024),
+    model_type='phi3',
+    tie_word_embeddings=True,
+    **theta(3e4, **LONGROPE),
+  ),
+  starcoder2=dict(
+    QWEN2,
+    model_type='starcoder2',
+    hidden_act='gelu_pytorch_tanh',
+    sliding_window=7,
+    norm_epsilon=1e-4,
+    tie_word_embeddings=True,
+    use_bias=True,
+    **theta(1e5),
+  ),
+  starcoder2_plain=dict(
+    QWEN2, model_type='starcoder2', use_bias=False, tie_word_embeddings=False, **theta(1e5)
+  ),
+  smollm3=dict(
+    QWEN2, model_type='smollm3', no_rope_layers=[1, 0, 1], tie_word_embeddings=True, **theta(5e6)
+  ),
+  smollm3_sliding=dict(
+    QWEN2,
+    model_type='smollm3',
+    no_rope_layer_interval=2,
+    use_sliding_window=True,
+    sliding_window=7,
+    attention_bias=True,
+    mlp_bias=True,
+    **theta(5e6),
+  ),
+  granite=dict(
+    QWEN2,
+    model_type='granite',
+    embedding_multiplier=6.0,
+    residual_multiplier=0.4,
+    attention_multiplier=0.2,
+    logits_scaling=3.0,
+    attention_bias=True,
+    **theta(1e5),
+  ),
+  olmo2=dict(QWEN2, model_type='olmo2', rms_norm_eps=1e-4, **theta(5e5)),
+  olmo3=dict(
+    QWEN2,
+    model_type='olmo3',
+    layer_types=TYPES,
+    sliding_window=7,
+    attention_bias=True,
+    rope_parameters={
+      SLIDING: dict(rope_theta=5e5, rope_type='default'),
+      FULL: dict(rope_theta=5e5) | YARN,
+    },
+  ),
+  exaone4=dict(SMALL, model_type='exaone4', layer_types=TYPES, sliding_window=7, **theta(1e5)),
+  exaone4_full=dict(
+    SMALL, model_type='exaone4', layer_types=[FULL] * 3, sliding_window=None, **theta(1e5, **LLAMA3)
+  ),
+  seed_oss=dict(SMALL, model_type='seed_oss', attention_bias=True, mlp_bias=True, **theta(1e6)),
+  arcee=dict(SMALL, model_type='arcee', hidden_act='relu2', mlp_bias=True, **theta(1e6, **YARN)),
+  nemotron=dict(
+    SMALL, model_type='nemotron', norm_eps=1e-4, **theta(3e4, partial_rotary_factor=0.5)
+  ),
+  stablelm=dict(
+    QWEN2,
+    model_type='stablelm',
+    layer_norm_eps=1e-4,
+    use_qkv_bias=True,
+    **theta(3e4, partial_rotary_factor=0.25),
+  ),
+  helium=dict(SMALL, model_type='helium', head_dim=8, attention_bias=True, **theta(3e4)),
+  ernie4_5=dict(SMALL, model_type='ernie4_5', use_bias=True, **theta(3e5)),
+  glm=dict(SMALL, model_type='glm', attention_bias=True, **theta(3e4, partial_rotary_factor=0.5)),
+  glm4=dict(
+    SMALL, model_type='glm4', attention_bias=False, **theta(3e4, partial_rotary_factor=0.5)
+  ),
   gpt2=dict(
     model_type='gpt2',
     vocab_size=97,
@@ -106,6 +210,8 @@ CHECKPOINTS = dict(
 default ones."""
 
 
+PLUS_ONE = 'gemma', 'gemma2', 'gemma3_text', 'vaultgemma', 'nemotron'
+"""Families whose norms store their scale less one."""
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
 
@@ -120,7 +226,11 @@ def write_checkpoint(directory, name: str, seed: int = 0, dtype: str = 'float32'
   tensors = {}
   for tensor, shape in sorted(shapes.items()):
     values = rng.standard_normal(shape) * (0.2 if len(shape) > 1 else 0.3)
-    unit = len(shape) == 1 and tensor.endswith('weight') and 'gemma' not in name
+    unit = (
+      len(shape) == 1
+      and tensor.endswith('weight')
+      and CHECKPOINTS[name]['model_type'] not in PLUS_ONE
+    )
     tensors[tensor] = (values + unit).astype(dtype)
   save_file(tensors, directory / 'model.safetensors', metadata={'format': 'pt'})
 

@@ -46,10 +46,10 @@ class SlotEngine:
   ):
     if config.lora is None:
       raise ConfigError('what is served learns through adapters: set model.lora.rank')
-    if 0 < config.max_position_embeddings < context:
+    longest = config.longest or config.max_position_embeddings
+    if 0 < longest < context:
       raise ConfigError(
-        f'context={context} is more than the {config.max_position_embeddings} tokens that the '
-        'model was made for'
+        f'context={context} is more than the {longest} tokens that the model was made for'
       )
     chunk = chunk or (4 if jax.default_backend() == 'cpu' else 8)
     self.codec, self.slots, self.context = codec, slots, context

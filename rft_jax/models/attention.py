@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rft_jax.models import kernels
-from rft_jax.models.config import SLIDING, ModelConfig
+from rft_jax.models.config import ModelConfig
 from rft_jax.models.rope import frequencies
 from rft_jax.types import Array
 
@@ -28,8 +28,9 @@ class KV(NamedTuple):
 
 
 class View(NamedTuple):
-  """How one kind of attention sees: cos, sin f32[B,G,T,C/2], rotary angles of the tokens' positions
-  (None without); own bool[B,G,T,S] and past bool[B,G or 1,T or 1,P], the keys that a token sees."""
+  """How one kind of attention sees: cos, sin f32[B,G,T,C'/2], rotary angles of the tokens'
+  positions, of the C' features that are turned (None without); own bool[B,G,T,S] and past
+  bool[B,G or 1,T or 1,P], the keys that a token sees."""
 
   cos: Any
   sin: Any
@@ -87,11 +88,11 @@ def _views(c: ModelConfig, positions, own, key_positions, past) -> tuple[View, .
 def _view(c, kind, positions, own, key_positions, past):
   cos, sin = _angles(c, kind, positions)
   near = lambda keys: positions[..., None] - keys[..., None, :] < c.sliding_window
-  if kind == SLIDING:
+  if kind.sliding:
     own &= near(key_positions)
   if past is not None:
     before, past = positions_of(past)[:, None], past[:, None, None]
-    past = past & near(before) if kind == SLIDING else past
+    past = past & near(before) if kind.sliding else past
   return View(cos, sin, own, past)
 
 
@@ -125,13 +126,23 @@ def positions_of(valid: Array) -> Array:
   return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=valid.ndim - 1)
 
 
-def rotate(x: Array, view: View) -> Array:
-  """x [B,G,T,K,R,C]: feature i turns with feature i + C/2."""
+def rotate(x: Array, view: View, interleaved: bool = False) -> Array:
+  """x [B,G,T,K,R,C]: of the first C' features, those that are turned, i turns with i + C'/2, or
+  `interleaved` 2i with 2i + 1."""
   if view.cos is None or view.sin is None:
     return x
   cos, sin = (t[:, :, :, None, None] for t in (view.cos, view.sin))
-  cos, sin = jnp.concatenate([cos, cos], -1), jnp.concatenate([-sin, sin], -1)
-  return (x * cos + jnp.roll(x, x.shape[-1] // 2, -1) * sin).astype(x.dtype)
+  width = 2 * cos.shape[-1]
+  if width < x.shape[-1]:
+    turned, rest = jnp.split(x, [width], -1)
+    return jnp.concatenate([rotate(turned, view, interleaved), rest], -1)
+  if interleaved:
+    pairs = lambda a, b: jnp.stack([a, b], -1).reshape(*a.shape[:-1], width)
+    other = pairs(x[..., 1::2], x[..., ::2])
+  else:
+    pairs = lambda a, b: jnp.concatenate([a, b], -1)
+    other = jnp.roll(x, width // 2, -1)
+  return (x * pairs(cos, cos) + other * pairs(-sin, sin)).astype(x.dtype)
 
 
 def attend(

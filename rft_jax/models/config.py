@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any, NamedTuple
 
 from rft_jax.models.families import FAMILIES, Family
 from rft_jax.registry import ConfigError, nearest
@@ -10,8 +11,8 @@ FULL, SLIDING = 'full_attention', 'sliding_attention'
 DTYPES = 'float32', 'bfloat16'
 REMATS = 'none', 'dots', 'full'
 ATTENTIONS = 'auto', 'xla', 'cudnn', 'splash'
-ACTIVATIONS = 'silu', 'gelu_pytorch_tanh', 'gelu_new', 'gelu', 'relu'
-SCALINGS = 'default', 'linear', 'llama3', 'yarn'
+ACTIVATIONS = 'silu', 'gelu_pytorch_tanh', 'gelu_new', 'gelu', 'relu', 'relu2'
+SCALINGS = 'default', 'linear', 'llama3', 'yarn', 'longrope'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +49,25 @@ class Lora:
     return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
 
 
+class Kind(NamedTuple):
+  """Of attention. sliding: it sees a window; turned: it has rotary embeddings."""
+
+  sliding: bool
+  turned: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """What decides the shape of the parameters, and (from `dtype` on) how they are computed with.
 
-  layer_types: FULL or SLIDING for each layer, () for FULL everywhere. rope_scaling: the entries of
-  `rope_parameters` besides its theta, sorted pairs; rope_local_theta: of SLIDING layers, 0 for that
-  of the others. attention_scale: of queries, 0 for head_dim ** -0.5. dtype: of activations; the
-  parameters keep theirs. remat: what of a layer the backward pass computes again (none | dots: all
-  but matmuls | full). attention: see `models.attention`.
+  layer_types: FULL or SLIDING for each layer, () for FULL everywhere. rope_layers: whether each has
+  rotary embeddings, () where the family decides. rope_scaling: the entries of `rope_parameters`
+  besides its theta, sorted pairs; rope_local_theta: of SLIDING layers, 0 for that of the others;
+  partial_rotary_factor: of a head, what is turned. attention_scale: of queries, 0 for
+  head_dim ** -0.5. embedding_multiplier; residual_multiplier: of what half a layer adds;
+  logits_scaling divides. dtype: of activations; the parameters keep theirs. remat: what of a layer
+  the backward pass computes again (none | dots: all but matmuls | full). attention: see
+  `models.attention`.
   """
 
   vocab_size: int
@@ -76,10 +87,15 @@ class ModelConfig:
   mlp_bias: bool = False
   max_position_embeddings: int = 0
   layer_types: tuple[str, ...] = ()
+  rope_layers: tuple[bool, ...] = ()
   sliding_window: int = 0
-  rope_scaling: tuple[tuple[str, float | str], ...] = ()
+  rope_scaling: tuple[tuple[str, Any], ...] = ()
   rope_local_theta: float = 0.0
+  partial_rotary_factor: float = 1.0
   attention_scale: float = 0.0
+  embedding_multiplier: float = 1.0
+  residual_multiplier: float = 1.0
+  logits_scaling: float = 1.0
   attn_logit_softcapping: float = 0.0
   final_logit_softcapping: float = 0.0
   num_experts: int = 0
@@ -115,20 +131,32 @@ class ModelConfig:
         f'model.num_attention_heads={self.num_attention_heads} must be a multiple of '
         f'model.num_key_value_heads={self.num_key_value_heads}'
       )
-    if self.head_dim % 2 and self.family.positions == 'rope':
+    if self.rotary_dim % 2 and self.family.positions == 'rope':
       raise ConfigError(
-        f'model.head_dim={self.head_dim} must be even: rotary embeddings turn pairs'
+        f'model.head_dim={self.head_dim} must be even (of it, {self.rotary_dim} are turned): '
+        'rotary embeddings turn pairs'
       )
     if self.family.positions == 'learned' and not self.max_position_embeddings:
       raise ConfigError(f'model_type={self.model_type!r} needs max_position_embeddings')
-    kind = dict(self.rope_scaling).get('rope_type', 'default')
+    options = dict(self.rope_scaling)
+    kind, count = options.get('rope_type', 'default'), self.rotary_dim // 2
     if kind not in SCALINGS:
       raise ConfigError(f'rope_type={kind!r} is not supported: {nearest(str(kind), SCALINGS)}')
+    if kind == 'longrope' and len(options['short_factor']) != count:
+      raise ConfigError(
+        f'rope_parameters: short_factor has {len(options["short_factor"])} numbers, must have '
+        f'{count}: half of the {self.rotary_dim} features of a head that are turned'
+      )
 
   def _check_layers(self):
     if self.layer_types and len(self.layer_types) != self.num_hidden_layers:
       raise ConfigError(
         f'model.layer_types names {len(self.layer_types)} layers, '
+        f'model.num_hidden_layers={self.num_hidden_layers}'
+      )
+    if self.rope_layers and len(self.rope_layers) != self.num_hidden_layers:
+      raise ConfigError(
+        f'model.rope_layers names {len(self.rope_layers)} layers, '
         f'model.num_hidden_layers={self.num_hidden_layers}'
       )
     for kind in self.layer_types:
@@ -152,14 +180,47 @@ class ModelConfig:
     return self.num_attention_heads // self.num_key_value_heads
 
   @property
-  def kinds(self) -> tuple[str, ...]:
+  def kinds(self) -> tuple[Kind, ...]:
     """The kinds of attention that there are."""
-    return tuple(sorted(set(self.layer_types))) or (FULL,)
+    return tuple(sorted(set(self._kinds)))
 
   @property
   def kind_of_layer(self) -> tuple[int, ...]:
     """Which of `kinds` each layer has."""
-    return tuple(map(self.kinds.index, self.layer_types)) or (0,) * self.num_hidden_layers
+    return tuple(map(self.kinds.index, self._kinds))
+
+  @property
+  def _kinds(self) -> list[Kind]:
+    types = self.layer_types or (FULL,) * self.num_hidden_layers
+    sliding = [kind == SLIDING for kind in types]
+    only_sliding = self.family.turned == 'sliding' and self.sliding_window > 0
+    turned = self.rope_layers or (sliding if only_sliding else [True] * len(sliding))
+    return list(map(Kind, sliding, turned))
+
+  @property
+  def rotary_dim(self) -> int:
+    """So many features of a head are turned."""
+    return int(self.head_dim * self.partial_rotary_factor)
+
+  @property
+  def longest(self) -> int:
+    """A row has at most so many positions, 0 for any number. LongRoPE turns by other frequencies in
+    texts that are longer than its original length: a text that grew past it would be computed anew,
+    and what was sampled would not be what is learned."""
+    if self.family.positions == 'learned':
+      return self.max_position_embeddings
+    options = dict(self.rope_scaling)
+    long = options.get('rope_type') == 'longrope'
+    return options['original_max_position_embeddings'] if long else 0
+
+  def check_length(self, length: int, what: str = '') -> None:
+    """Raises ConfigError where rows have more positions than there are; what: sets their length."""
+    if self.longest and length > self.longest:
+      kind = 'learned' if self.family.positions == 'learned' else 'of the short factors of longrope'
+      raise ConfigError(
+        f'{what or "rows of"} {length} tokens are more than the {self.longest} positions that are '
+        f'{kind}: lower max_prompt or max_new'
+      )
 
   @property
   def scale(self) -> float:

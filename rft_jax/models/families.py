@@ -8,6 +8,9 @@ it; `keys`: a field of `models.config.ModelConfig` -> its key in `config.json`, 
 from types import MappingProxyType
 from typing import NamedTuple
 
+BEFORE, AFTER = ('attention_norm', 'mlp_norm'), ('attention_post_norm', 'mlp_post_norm')
+EVERYWHERE = 'qkv', 'attention_out', 'gate_up', 'down'
+
 LLAMA_NAMES = MappingProxyType(
   dict(
     attention_norm='input_layernorm',
@@ -27,10 +30,20 @@ LLAMA_NAMES = MappingProxyType(
     lm_head='lm_head',
   )
 )
-GEMMA_NAMES = LLAMA_NAMES | dict(
-  attention_post_norm='post_attention_layernorm',
-  mlp_norm='pre_feedforward_layernorm',
-  mlp_post_norm='post_feedforward_layernorm',
+FUSED_NAMES = LLAMA_NAMES | dict(gate_up=('mlp.gate_up_proj',))
+PHI3_NAMES = FUSED_NAMES | dict(qkv=('self_attn.qkv_proj',))
+UNGATED_NAMES = LLAMA_NAMES | dict(gate_up=('mlp.up_proj',))
+OLMO2_NAMES = LLAMA_NAMES | dict(
+  attention_post_norm='post_attention_layernorm', mlp_post_norm='post_feedforward_layernorm'
+)
+GEMMA2_NAMES = OLMO2_NAMES | dict(mlp_norm='pre_feedforward_layernorm')
+GLM4_NAMES = FUSED_NAMES | dict(
+  attention_post_norm='post_self_attn_layernorm', mlp_post_norm='post_mlp_layernorm'
+)
+MIXTRAL_NAMES = LLAMA_NAMES | dict(
+  router='block_sparse_moe.gate',
+  experts_gate_up=('block_sparse_moe.experts.{}.w1', 'block_sparse_moe.experts.{}.w3'),
+  experts_down='block_sparse_moe.experts.{}.w2',
 )
 GPT2_NAMES = MappingProxyType(
   dict(
@@ -50,30 +63,40 @@ GPT2_NAMES = MappingProxyType(
 
 
 class Family(NamedTuple):
-  """norm: 'rms' | 'rms_plus_one' (the stored scale is less one) | 'layer'; sandwich: norms after
-  attention and MLP too; biased: the matrices that always have a bias; gated: the MLP multiplies
-  act(gate) and up; positions: 'rope' | 'learned'; sliding: 'none' | 'all' layers | 'types' lists
-  them; transposed: matrices are stored [in, out]; reads: the fields of a ModelConfig that its class
-  in transformers computes with, besides those that all do (`hf_config.COMMON`)."""
+  """norms: of a layer, BEFORE and AFTER its halves; norm: 'rms' | 'layer'; plus_one: their stored
+  scale is less one; qk_norm: of queries and keys: 'none' | each 'head' | all heads' 'width';
+  biased: the matrices that always have a bias, unbiased: those that never have; gated: the MLP
+  multiplies act(gate) and up; positions: 'rope' | 'learned'; interleaved: rotary embeddings turn
+  neighbours; turned: 'all' layers, or where there is a window the 'sliding' ones; sliding: 'none' |
+  'all' layers | 'types' lists them; norm_topk: shares of the chosen experts always sum to 1;
+  transposed: matrices are stored [in, out]; reads: the fields of a ModelConfig that its class in
+  transformers computes with, besides those that all do (`hf_config.COMMON`)."""
 
   names: MappingProxyType | dict
+  norms: tuple[str, ...] = BEFORE
   norm: str = 'rms'
-  qk_norm: bool = False
-  sandwich: bool = False
+  plus_one: bool = False
+  qk_norm: str = 'none'
   biased: tuple[str, ...] = ()
+  unbiased: tuple[str, ...] = ()
   gated: bool = True
   scaled_embedding: bool = False
   positions: str = 'rope'
+  interleaved: bool = False
+  turned: str = 'all'
   sliding: str = 'none'
   experts: bool = False
+  norm_topk: bool = False
   transposed: bool = False
   reads: tuple[str, ...] = ()
   keys: MappingProxyType | dict = MappingProxyType({})
 
 
-GEMMA_KEYS = dict(hidden_act='hidden_activation', attention_scale='query_pre_attn_scalar')
+BIASES = 'attention_bias', 'mlp_bias'
+USE_BIAS = dict.fromkeys(BIASES, 'use_bias')
+MIXTURE = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size'
+MULTIPLIERS = 'embedding_multiplier', 'residual_multiplier', 'logits_scaling'
 GEMMA2_READS = 'attention_bias', 'attention_scale', 'final_logit_softcapping'
-MIXTURE = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size', 'norm_topk_prob'
 GPT2_KEYS = dict(
   hidden_size='n_embd',
   intermediate_size='n_inner',
@@ -86,30 +109,86 @@ GPT2_KEYS = dict(
   hidden_act='activation_function',
 )
 
-LLAMA = Family(LLAMA_NAMES, reads=('attention_bias', 'mlp_bias'))
+LLAMA = Family(LLAMA_NAMES, reads=BIASES)
 MISTRAL = LLAMA._replace(sliding='all', reads=())
-QWEN3 = LLAMA._replace(qk_norm=True, sliding='types', reads=('attention_bias',))
-GEMMA2 = Family(
-  GEMMA_NAMES,
-  norm='rms_plus_one',
-  sandwich=True,
-  scaled_embedding=True,
+QWEN3 = LLAMA._replace(qk_norm='head', sliding='types', reads=('attention_bias',))
+UNGATED = Family(UNGATED_NAMES, gated=False, reads=BIASES)
+GEMMA = Family(LLAMA_NAMES, plus_one=True, scaled_embedding=True, reads=('attention_bias',))
+GEMMA2 = GEMMA._replace(
+  names=GEMMA2_NAMES,
+  norms=BEFORE + AFTER,
   sliding='types',
-  keys=GEMMA_KEYS,
+  keys=dict(hidden_act='hidden_activation', attention_scale='query_pre_attn_scalar'),
   reads=(*GEMMA2_READS, 'attn_logit_softcapping'),
+)
+OLMO2 = Family(OLMO2_NAMES, norms=AFTER, qk_norm='width', reads=('attention_bias',))
+GLM = Family(
+  FUSED_NAMES,
+  interleaved=True,
+  unbiased=('attention_out',),
+  reads=('attention_bias', 'partial_rotary_factor'),
 )
 FAMILIES = dict(
   llama=LLAMA,
   mistral=MISTRAL,
+  ministral=MISTRAL._replace(sliding='types'),
+  mixtral=MISTRAL._replace(
+    names=MIXTRAL_NAMES,
+    experts=True,
+    norm_topk=True,
+    reads=MIXTURE,
+    keys=dict(num_experts='num_local_experts', moe_intermediate_size='intermediate_size'),
+  ),
+  cwm=LLAMA._replace(sliding='types', reads=('mlp_bias',), keys=dict(bos_token_id='')),
+  smollm3=LLAMA._replace(
+    sliding='types', reads=(*BIASES, 'rope_layers'), keys=dict(rope_layers='no_rope_layers')
+  ),
+  seed_oss=LLAMA._replace(unbiased=('attention_out',)),
+  granite=LLAMA._replace(
+    reads=(*BIASES, *MULTIPLIERS, 'attention_scale'),
+    keys=dict(attention_scale='attention_multiplier'),
+  ),
   qwen2=MISTRAL._replace(biased=('qkv',), sliding='types'),
   qwen3=QWEN3,
-  qwen3_moe=QWEN3._replace(sliding='all', experts=True, reads=('attention_bias', *MIXTURE)),
+  qwen3_moe=QWEN3._replace(
+    sliding='all', experts=True, reads=('attention_bias', *MIXTURE, 'norm_topk_prob')
+  ),
+  gemma=GEMMA,
   gemma2=GEMMA2,
-  gemma3_text=GEMMA2._replace(qk_norm=True, reads=(*GEMMA2_READS, 'rope_local_theta')),
+  gemma3_text=GEMMA2._replace(qk_norm='head', reads=(*GEMMA2_READS, 'rope_local_theta')),
+  vaultgemma=GEMMA2._replace(norms=BEFORE),
+  olmo2=OLMO2,
+  olmo3=OLMO2._replace(sliding='types', reads=('attention_bias', 'rope_local_theta')),
+  exaone4=OLMO2._replace(qk_norm='head', sliding='types', turned='sliding', reads=()),
+  phi3=MISTRAL._replace(names=PHI3_NAMES, reads=('partial_rotary_factor',)),
+  glm=GLM,
+  glm4=GLM._replace(names=GLM4_NAMES, norms=BEFORE + AFTER),
+  helium=LLAMA._replace(interleaved=True, unbiased=('attention_out',)),
+  ernie4_5=LLAMA._replace(interleaved=True, keys=USE_BIAS),
+  arcee=UNGATED,
+  nemotron=UNGATED._replace(
+    norm='layer',
+    plus_one=True,
+    reads=(*BIASES, 'partial_rotary_factor'),
+    keys=dict(rms_norm_eps='norm_eps'),
+  ),
+  starcoder2=LLAMA._replace(
+    names=LLAMA_NAMES | dict(gate_up=('mlp.c_fc',), down='mlp.c_proj'),
+    norm='layer',
+    gated=False,
+    sliding='all',
+    keys=USE_BIAS | dict(rms_norm_eps='norm_epsilon'),
+  ),
+  stablelm=LLAMA._replace(
+    norm='layer',
+    unbiased=('attention_out',),
+    reads=('attention_bias', 'partial_rotary_factor'),
+    keys=dict(attention_bias='use_qkv_bias', rms_norm_eps='layer_norm_eps'),
+  ),
   gpt2=Family(
     GPT2_NAMES,
     norm='layer',
-    biased=('qkv', 'attention_out', 'gate_up', 'down'),
+    biased=EVERYWHERE,
     gated=False,
     positions='learned',
     transposed=True,

@@ -30,6 +30,7 @@ COMMON = (
 )
 """Fields of a ModelConfig that every family reads; `Family.reads` lists its others."""
 APART = 'model_type', 'layer_types', 'sliding_window', 'rope_theta', 'rope_scaling'
+OF_ROPE = 'rope_local_theta', 'partial_rotary_factor'
 OURS = 'dtype', 'remat', 'attention', 'lora'
 FIELDS = {f.name: f for f in dataclasses.fields(ModelConfig)}
 ALIASES = dict(num_experts='num_local_experts', num_local_experts='num_experts')
@@ -51,8 +52,7 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   _complete(keys, fields)
   fields |= _layers(keys, family, fields['num_hidden_layers'])
   if family.positions == 'rope':
-    local = 'rope_local_theta' in family.reads
-    fields |= read_rope(keys, local, fields['layer_types'])
+    fields |= read_rope(keys, family, fields['layer_types'])
   keys.rest(_read_elsewhere())
   keys.check()
   return ModelConfig(model_type=kind, **fields, **options)
@@ -66,7 +66,7 @@ def _key(family: Family, name: str) -> str:
 def _read(keys: Keys, family: Family, name: str) -> Any:
   """The value of a field, None where it is not set."""
   key = _key(family, name)
-  if not key or name == 'rope_local_theta':
+  if not key or name in OF_ROPE:
     return None
   if name != key:
     keys.used.add(name)  # transformers reads the family's own key instead
@@ -77,6 +77,8 @@ def _read(keys: Keys, family: Family, name: str) -> Any:
     raise ConfigError(f'config.json: {key}={value!r} {fault}')
   if key == SCALAR:
     return value**-0.5
+  if name == 'rope_layers':
+    return () if all(value) else tuple(map(bool, value))
   return ACTIVATIONS.get(value, value) if name == 'hidden_act' else value
 
 
@@ -122,7 +124,7 @@ def _layers(keys: Keys, family: Family, count: int) -> dict[str, Any]:
   if family.sliding == 'none' and window:
     keys.unread('sliding_window', window)
   if set(kinds) <= {FULL}:
-    return dict(layer_types=(), sliding_window=0)
+    return dict(layer_types=(), sliding_window=window or 0 if family.turned == 'sliding' else 0)
   return dict(layer_types=kinds, sliding_window=window or 0)
 
 
@@ -145,16 +147,19 @@ def write_config(c: ModelConfig) -> dict[str, Any]:
       raise ConfigError(f'model.{name}={value!r}: a {c.model_type} has one {key}, {found[key]!r}')
   found |= _written_layers(c)
   if family.positions == 'rope':
-    found['rope_parameters'] = write_rope(c, 'rope_local_theta' in family.reads)
-  ids = dict.fromkeys(('bos_token_id', 'eos_token_id', 'pad_token_id'))  # not those of the class
+    found['rope_parameters'] = write_rope(c)
+  ids = ('bos_token_id', 'eos_token_id', 'pad_token_id')
+  ids = {name: None for name in ids if _key(family, name)}  # not those of the class
   return found | ids | dict(model_type=c.model_type)
 
 
 def _written(c: ModelConfig, name: str) -> Any:
   """The value of a field in the file, None where it is left out."""
   key = _key(c.family, name)
-  if name == 'rope_local_theta' or (name == 'max_position_embeddings' and not getattr(c, name)):
+  if name in OF_ROPE or (name == 'max_position_embeddings' and not getattr(c, name)):
     return None
+  if name == 'rope_layers':
+    return list(map(int, c.rope_layers or (True,) * c.num_hidden_layers))
   if name == 'attention_scale':
     return _scalar(c) if key == SCALAR else c.scale
   if name.endswith('_softcapping'):
@@ -175,8 +180,10 @@ def _scalar(c: ModelConfig) -> int:
 def _written_layers(c: ModelConfig) -> dict[str, Any]:
   sliding, windows = c.family.sliding, SLIDING in c.layer_types
   if not windows:
-    kinds = dict(layer_types=[FULL] * c.num_hidden_layers)
-    return dict(all=dict(sliding_window=None), types=kinds).get(sliding, {})
+    kinds, none = dict(layer_types=[FULL] * c.num_hidden_layers), dict(sliding_window=None)
+    if c.family.turned == 'sliding':  # with a window, FULL layers are not turned
+      kinds |= dict(sliding_window=c.sliding_window or None)
+    return dict(all=none, types=kinds).get(sliding, {})
   found = dict(sliding_window=c.sliding_window, use_sliding_window=True)
   if sliding == 'types':
     return found | dict(layer_types=list(c.layer_types))

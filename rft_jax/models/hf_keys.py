@@ -22,6 +22,7 @@ IRRELEVANT = frozenset(
   'chunk_size_feed_forward device_map experts_implementation flash_attention fusion_config '
   'gradient_checkpointing onnx output_attentions output_hidden_states output_past '
   'output_router_logits pretraining_tp reorder_and_upcast_attn return_dict tf_legacy_loss '
+  'attention_softmax_in_fp32 scale_attention_softmax_in_fp32 '
   'tie_last_hidden_states use_cache use_flash_attention use_flash_attention_2 use_flash_attn '
   'use_flashattn use_fused_cross_entropy use_fused_rms_norm use_fused_swiglu use_return_dict '
   # Other heads and tasks.
@@ -41,11 +42,11 @@ IRRELEVANT = frozenset(
   'return_dict_in_generate sequence_bias suppress_tokens temperature top_h top_k top_p typical_p '
   # Noise and losses of pre-training, which fine-tuning here does without.
   'attention_dropout attn_pdrop embd_pdrop initializer_factor neftune_noise_alpha resid_pdrop '
-  'router_aux_loss_coef router_jitter_noise '
+  'embedding_dropout hidden_dropout residual_dropout router_aux_loss_coef router_jitter_noise '
   # Already in layer_types; lengths that nothing is computed with; what is said by another key.
   '_sliding_window_pattern activation is_llama_config max_seq_len max_sequence_length '
-  'max_window_layers n_ctx seq_length sliding_window_pattern sliding_window_size '
-  'use_sliding_window'.split()
+  'max_window_layers n_ctx no_rope_layer_interval seq_length sliding_window_pattern '
+  'sliding_window_size use_sliding_window'.split()
 )
 PRIVATE = re.compile(
   r'_.*|unsloth_.*|transformers\.js.*|summary_.*|.*_token_ids?|.*_token_index|'
@@ -53,19 +54,27 @@ PRIVATE = re.compile(
 )
 """Notes of a library to itself, ids and noise: irrelevant whatever they are called in full."""
 NEUTRAL = dict(
+  activation_function=('gelu', 'gelu_new', 'gelu_pytorch_tanh', 'silu'),
   add_cross_attention=(False,),
   alibi=(False,),
   attention_chunk_size=(None,),
+  attention_out_bias=(False,),
   bias=(False,),
   clip_qkv=(None,),
   decoder_sparse_step=(1,),
   embedding_multiplier=(1,),
+  full_attn_mod=(1,),
+  hidden_activation=('gelu_pytorch_tanh', 'gelu'),
   is_causal=(True,),
+  interpolate_factor=(1,),
   is_encoder_decoder=(False,),
+  layer_norm_epsilon=(1e-5,),
   lm_head_bias=(False,),
   logit_scale=(1,),
   logits_scaling=(1,),
   mlp_only_layers=([],),
+  mlp_type=('default',),
+  norm_type=('layer_norm',),
   parallel_attn=(False,),
   partial_rotary_factor=(1,),
   per_layer_config=({},),
@@ -78,6 +87,7 @@ NEUTRAL = dict(
   scale_attn_weights=(True,),
   use_bidirectional_attention=(False,),
   use_mrope=(False,),
+  use_parallel_residual=(False,),
   use_qk_norm=(False,),
 )
 """Keys of arithmetic that is absent here, with the values that leave it out. So does null, except

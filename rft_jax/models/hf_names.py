@@ -42,7 +42,7 @@ def fuse(c: ModelConfig, name: str, tensors: list[Any]) -> Any:
   shape = layer_shapes(c)[name][1]
   matrix = name.removesuffix('_bias')
   if matrix not in matrix_shapes(c):
-    return tensors[0]
+    return tensors[0].reshape(shape)
   if name.startswith('experts'):
     each = len(tensors) // c.num_experts
     rows = [tensors[i : i + each] for i in range(0, len(tensors), each)]
@@ -57,7 +57,7 @@ def unfuse(c: ModelConfig, name: str, value: Any) -> list[Any]:
   """The parameter of a layer -> its tensors, as they are stored."""
   matrix = name.removesuffix('_bias')
   if matrix not in matrix_shapes(c):
-    return [value]
+    return [value.reshape(-1)]
   if name.startswith('experts'):
     each = value if value.ndim == 4 else value[:, :, None]
     return [half.swapaxes(-1, -2) for one in each for half in np.moveaxis(one, -2, 0)]

@@ -7,20 +7,25 @@ Which keys a type reads is decided by transformers' `modeling_rope_utils`, whose
 from typing import Any
 
 from rft_jax.models.config import FULL, SCALINGS, SLIDING, ModelConfig
+from rft_jax.models.families import Family
 from rft_jax.models.hf_keys import Keys
 from rft_jax.registry import nearest
 
 LENGTH = 'original_max_position_embeddings'
+FACTORS = 'short_factor', 'long_factor'
+PARTIAL = 'partial_rotary_factor'
 NEEDED: dict[str, tuple[str, ...]] = dict(
   default=(),
   linear=('factor',),
   llama3=('factor', 'low_freq_factor', 'high_freq_factor', LENGTH),
   yarn=('factor', LENGTH),
+  longrope=('factor', LENGTH, *FACTORS),
 )
 OPTIONAL = dict(
-  yarn=('attention_factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', 'truncate')
+  yarn=('attention_factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', 'truncate'),
+  longrope=('attention_factor',),
 )
-IRRELEVANT = 'rope_theta', 'rope_type', 'type', 'finetuned', LENGTH, 'max_position_embeddings'
+IRRELEVANT = 'rope_type', 'type', 'finetuned', 'max_position_embeddings'
 NEUTRAL = dict(
   attention_factor=1,
   attn_factor=1,
@@ -32,12 +37,13 @@ NEUTRAL = dict(
 """Keys that a type does not read, with the value that leaves its arithmetic as it is."""
 
 
-def read_rope(keys: Keys, local_theta: bool, kinds: tuple[str, ...]) -> dict[str, Any]:
-  """The fields of a ModelConfig; local_theta: whether the family's SLIDING layers may have a theta
-  of their own; kinds: the layers'. What is wrong is told to `keys`."""
-  rows = _rows(keys, local_theta)
-  theta, scaling = _one(keys, *next(iter(rows.items())))
-  fields: dict[str, Any] = dict(rope_theta=theta, rope_scaling=scaling)
+def read_rope(keys: Keys, family: Family, kinds: tuple[str, ...]) -> dict[str, Any]:
+  """The fields of a ModelConfig; kinds: the layers'. What is wrong is told to `keys`."""
+  rows = _rows(keys, 'rope_local_theta' in family.reads)
+  place, found = next(iter(rows.items()))
+  partial = {PARTIAL: _partial(keys, found)} if PARTIAL in family.reads else {}
+  theta, scaling = _one(keys, place, found)
+  fields: dict[str, Any] = dict(rope_theta=theta, rope_scaling=scaling) | partial
   if len(rows) == 1 or SLIDING not in kinds:
     return fields
   place, local = list(rows.items())[1]
@@ -47,6 +53,18 @@ def read_rope(keys: Keys, local_theta: bool, kinds: tuple[str, ...]) -> dict[str
       keys.refuse(place, local, 'is not supported, only rope_type=default')
     fields['rope_local_theta'] = own
   return fields
+
+
+def _partial(keys: Keys, found: dict) -> float:
+  """Of a head, what is turned: taken out of the rope's entries. Older files have it beside them."""
+  beside = keys.get(PARTIAL, default=found.get(PARTIAL, 1.0))
+  value = found.pop(PARTIAL, beside)
+  if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+    keys.refuse(PARTIAL, value, 'must be more than 0, and at most 1')
+    return 1.0
+  if beside != value:
+    keys.refuse(PARTIAL, beside, f'differs from that of rope_parameters, {value!r}')
+  return value
 
 
 def _rows(keys: Keys, local_theta: bool) -> dict[str, dict[str, Any]]:
@@ -74,14 +92,14 @@ def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
     keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
     return 10_000.0, ()
   reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
-  if kind == 'yarn' and 'factor' not in found and isinstance(found.get(LENGTH), int):
+  if kind in ('yarn', 'longrope') and 'factor' not in found and _positive(found.get(LENGTH)):
     found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   for key, value in found.items():
     _judge(keys, place, key, value, kind)
   for key in NEEDED[kind]:
     if key not in found:
       keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
-  scaling = {k: v for k, v in found.items() if k in reads}
+  scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in reads}
   if scaling:
     scaling['rope_type'] = kind
   return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
@@ -94,9 +112,11 @@ def _judge(keys: Keys, place: str, key: str, value: Any, kind: str) -> None:
       keys.refuse(name, value, 'must be true or false')
     elif not value and place != 'rope_parameters':
       keys.refuse(name, value, 'is not read there by transformers, and not supported')
-  elif key in reads or key == 'rope_theta':
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < float('inf'):
+  elif key in reads and key in FACTORS:
+    if not isinstance(value, (list, tuple)) or not all(map(_positive, value)):
+      keys.refuse(name, value, 'must be a list of positive numbers')
+  elif key in reads or key in ('rope_theta', LENGTH):
+    if not _positive(value):
       keys.refuse(name, value, 'must be a positive number')
   elif key in NEUTRAL:
     if value != NEUTRAL[key]:
@@ -111,10 +131,18 @@ def _judge(keys: Keys, place: str, key: str, value: Any, kind: str) -> None:
     )
 
 
-def write_rope(c: ModelConfig, local_theta: bool) -> dict[str, Any]:
+def _positive(value: Any) -> bool:
+  number = isinstance(value, (int, float)) and not isinstance(value, bool)
+  return number and 0 < value < float('inf')
+
+
+def write_rope(c: ModelConfig) -> dict[str, Any]:
   """The value of `rope_parameters`."""
-  whole = dict(c.rope_scaling or (('rope_type', 'default'),)) | dict(rope_theta=c.rope_theta)
-  if not local_theta:
+  scaling = {k: list(v) if k in FACTORS else v for k, v in c.rope_scaling}
+  whole = (scaling or dict(rope_type='default')) | dict(rope_theta=c.rope_theta)
+  if PARTIAL in c.family.reads:
+    whole[PARTIAL] = c.partial_rotary_factor
+  if 'rope_local_theta' not in c.family.reads:
     return whole
   own = dict(rope_type='default', rope_theta=c.rope_local_theta)
   return {FULL: whole, SLIDING: own if c.rope_local_theta else whole}

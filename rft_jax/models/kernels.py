@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from rft_jax.models.config import SLIDING, ModelConfig
+from rft_jax.models.config import ModelConfig
 from rft_jax.models.spread import ROWS, mesh_of_rows, rows_of
 
 BLOCK = 128
@@ -36,10 +36,10 @@ def _cudnn_fits(c, q, own, past):
 
 
 def _splash_fits(c, q, own, past):
-  """Whole blocks, and one kind of attention."""
+  """Whole blocks, and one mask for all layers."""
   length = 0 if past is None else past.k.shape[2]
   sizes = q.shape[4], q.shape[5], length
-  return len(c.kinds) == 1 and not any(size % BLOCK for size in sizes)
+  return len({kind.sliding for kind in c.kinds}) == 1 and not any(size % BLOCK for size in sizes)
 
 
 def fused(c: ModelConfig, q, own, past, span, view, implementation: Any = 'cudnn'):
@@ -96,7 +96,7 @@ def _splash(c, interpret, q, own, past, texts, past_texts):
     kv * repeat,
     t,
     k.shape[3],
-    c.sliding_window if SLIDING in c.kinds else 0,
+    c.sliding_window if c.kinds[0].sliding else 0,
     c.attn_logit_softcapping or None,
     interpret,
   )

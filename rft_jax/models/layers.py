@@ -68,6 +68,7 @@ ACTIVATE = dict(
   gelu_new=lambda x: jax.nn.gelu(x, approximate=True),
   gelu=lambda x: jax.nn.gelu(x, approximate=False),
   relu=jax.nn.relu,
+  relu2=lambda x: jnp.square(jax.nn.relu(x)),
 )
 
 
@@ -123,13 +124,13 @@ def _dropped(rate, x, rng):
   return jnp.where(jax.random.bernoulli(rng, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
-def norm(c: ModelConfig, weights: dict, name: str, x: Array) -> Array:
-  """The norm `name` over the last axis; its statistics in float32."""
+def norm(c: ModelConfig, weights: dict, name: str, x: Array, axes=-1) -> Array:
+  """The norm `name` over the last axis, or several; its statistics in float32."""
   y, scale = x.astype(jnp.float32), weights[name].astype(jnp.float32)
   if c.family.norm == 'layer':
-    y = y - y.mean(-1, keepdims=True)
-  y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + c.rms_norm_eps)
-  if c.family.norm == 'rms_plus_one':
+    y = y - y.mean(axes, keepdims=True)
+  y = y * jax.lax.rsqrt((y * y).mean(axes, keepdims=True) + c.rms_norm_eps)
+  if c.family.plus_one:
     scale = 1 + scale
   y = y * scale
   if f'{name}_bias' in weights:
@@ -143,19 +144,27 @@ def heads(c: ModelConfig, weights: dict, qkv: Array, view: View) -> tuple[Array,
   Queries and keys are normalised and turned together, before heads become major: without the
   barrier the compiler would do it again for each use.
   """
-  turned, v = qkv[..., :-1, :], qkv[..., -1, :]
-  if c.family.qk_norm:
-    scale = jnp.stack([*[weights['q_norm']] * c.repeat, weights['k_norm']])
-    turned = norm(c, dict(qk_norm=scale), 'qk_norm', turned)
-  turned = jax.lax.optimization_barrier(rotate(turned, view))
+  turned, v = _qk_normed(c, weights, qkv[..., :-1, :]), qkv[..., -1, :]
+  turned = jax.lax.optimization_barrier(rotate(turned, view, c.family.interleaved))
   q = jnp.transpose(turned[..., :-1, :], (0, 3, 1, 4, 2, 5))
   return q, KV(*(jnp.transpose(x, (0, 3, 1, 2, 4)) for x in (turned[..., -1, :], v)))
+
+
+def _qk_normed(c: ModelConfig, weights: dict, x: Array) -> Array:
+  """Queries and keys [..., K,R+1,C], normed in each head or over all heads' width."""
+  if c.family.qk_norm == 'head':
+    scale = jnp.stack([*[weights['q_norm']] * c.repeat, weights['k_norm']])
+    return norm(c, dict(qk_norm=scale), 'qk_norm', x)
+  if c.family.qk_norm == 'width':
+    both = ('q_norm', x[..., :-1, :]), ('k_norm', x[..., -1:, :])
+    return jnp.concatenate([norm(c, weights, name, y, (-3, -2, -1)) for name, y in both], -2)
+  return x
 
 
 def read_layer(c: ModelConfig, weights: dict, x: Array, spans: list[Span], kind, use: Use | None):
   """Flat tokens [M,D], prompt by prompt, of each the spans one after the other, the later seeing
   the earlier as their prompt -> [M,D] and the last span's KV if it is alone."""
-  qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
+  qkv = linear(c, weights, 'qkv', _normed(c, weights, 'attention_norm', x), use)
   qkv = qkv.reshape(len(spans[0].positions), -1, *qkv.shape[1:])
   start, attended, past = 0, [], None
   for span in spans:
@@ -171,7 +180,7 @@ def decode_layer(c, weights: dict, x, past: KV | None, span: Span, kind, cache: 
   """One token of each row: [B*G,D] -> [B*G,D] and the cache with its key and value; index i32[], or
   i32[B] where each row is at a place of its own."""
   view = span.view(kind)
-  qkv = linear(c, weights, 'qkv', norm(c, weights, 'attention_norm', x), use)
+  qkv = linear(c, weights, 'qkv', _normed(c, weights, 'attention_norm', x), use)
   q, new = heads(c, weights, qkv.reshape(*span.positions.shape, *qkv.shape[1:]), view)
   cache = KV(_put(cache.k, new.k.swapaxes(3, 4), index, 4), _put(cache.v, new.v, index, 3))
   attended = attend(c, q, cache, past, span, view, keys='cs')
@@ -193,10 +202,19 @@ def _rest(c: ModelConfig, weights: dict, x: Array, attended: list[Array], use) -
   ]
   joined = jnp.concatenate(flat, 1)
   y = linear(c, weights, 'attention_out', joined.reshape(-1, joined.shape[-1]), use)
-  x = x + (norm(c, weights, 'attention_post_norm', y) if c.family.sandwich else y)
-  h = norm(c, weights, 'mlp_norm', x)
+  x = _joined(c, x, _normed(c, weights, 'attention_post_norm', y))
+  h = _normed(c, weights, 'mlp_norm', x)
   y = experts(c, weights, h) if c.family.experts else _mlp(c, weights, h, use)
-  return x + (norm(c, weights, 'mlp_post_norm', y) if c.family.sandwich else y)
+  return _joined(c, x, _normed(c, weights, 'mlp_post_norm', y))
+
+
+def _normed(c: ModelConfig, weights: dict, name: str, x: Array) -> Array:
+  """The norm `name`, where the family's layers have it."""
+  return norm(c, weights, name, x) if name in c.family.norms else x
+
+
+def _joined(c: ModelConfig, x: Array, y: Array) -> Array:
+  return x + (y if c.residual_multiplier == 1 else y * c.residual_multiplier)
 
 
 def _mlp(c, weights, h, use):
@@ -221,7 +239,7 @@ def experts(c: ModelConfig, weights: dict, x: Array) -> Array:
   k = c.num_experts_per_tok
   p = jax.nn.softmax(x.astype(jnp.float32) @ weights['router'].astype(jnp.float32))
   share, chosen = jax.lax.top_k(p, k)
-  if c.norm_topk_prob:
+  if c.norm_topk_prob or c.family.norm_topk:
     share = share / share.sum(-1, keepdims=True)
   order = jnp.argsort(chosen.reshape(-1))
   sizes = jnp.bincount(chosen.reshape(-1), length=c.num_experts).astype(jnp.int32)

@@ -10,21 +10,20 @@ def layer_shapes(c: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
   """Name -> (initialiser, shape) of a layer's parameters. Queries, keys and values are one matrix,
   gate and up another."""
   family = c.family
-  unit = 'zeros' if family.norm == 'rms_plus_one' else 'ones'
-  norms = ['attention_norm', 'mlp_norm']
-  if family.sandwich:
-    norms += ['attention_post_norm', 'mlp_post_norm']
+  unit = 'zeros' if family.plus_one else 'ones'
   shapes: dict[str, tuple[str, tuple[int, ...]]] = {
-    name: (unit, (c.hidden_size,)) for name in norms
+    name: (unit, (c.hidden_size,)) for name in family.norms
   }
   if family.norm == 'layer':
-    shapes |= {f'{name}_bias': ('zeros', (c.hidden_size,)) for name in norms}
+    shapes |= {f'{name}_bias': ('zeros', (c.hidden_size,)) for name in family.norms}
   for name, (start, inputs, outputs) in matrix_shapes(c).items():
     shapes[name] = (start, (*inputs, *outputs))
     if name in biased(c):
       shapes[f'{name}_bias'] = ('zeros', outputs)
-  if family.qk_norm:
-    shapes |= {name: (unit, (c.head_dim,)) for name in ('q_norm', 'k_norm')}
+  kv, heads = c.num_key_value_heads, dict(q_norm=c.repeat, k_norm=1)
+  if family.qk_norm != 'none':
+    lead = {name: (kv, n) if family.qk_norm == 'width' else () for name, n in heads.items()}
+    shapes |= {name: (unit, (*lead[name], c.head_dim)) for name in heads}
   return shapes
 
 
@@ -57,7 +56,7 @@ def biased(c: ModelConfig) -> set[str]:
     found |= {'qkv', 'attention_out'}
   if c.mlp_bias:
     found |= {'gate_up', 'down'}
-  return found
+  return found - set(c.family.unbiased)
 
 
 def parts(c: ModelConfig, name: str) -> list[tuple[str, int]]:
@@ -66,7 +65,7 @@ def parts(c: ModelConfig, name: str) -> list[tuple[str, int]]:
   modules = c.family.names[name]
   if isinstance(modules, str):
     return [(modules, 0)]
+  sizes = (c.repeat, 1, 1) if name == 'qkv' else (1,) * (2 if c.family.gated else 1)
   if len(modules) == 1:
-    return [(modules[0], c.repeat + 2 if name == 'qkv' else 1)]
-  sizes = (c.repeat, 1, 1) if name == 'qkv' else (1, 1)
+    return [(modules[0], sum(sizes))]
   return list(zip(modules, sizes, strict=True))

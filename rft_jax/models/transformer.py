@@ -55,7 +55,7 @@ class Decoder(nn.Module):
       wide=normal(c.initializer_range),
       narrow=normal(c.initializer_range / (2 * layers) ** 0.5),
     )
-    unit = 'zeros' if c.family.norm == 'rms_plus_one' else 'ones'
+    unit = 'zeros' if c.family.plus_one else 'ones'
     weights = {
       name: self.param(name, starts[init], (layers, *shape))
       for name, (init, shape) in layer_shapes(c).items()
@@ -86,6 +86,7 @@ class Decoder(nn.Module):
     This is the one place that shifts: state j comes from the token before column j. Nothing
     precedes column 0, whose state is zero.
     """
+    self.config.check_length(tokens.shape[1] - 1)
     n, b = len(tokens), len(tokens) // group
     rest, rest_valid = (x[:, prefix:].reshape(b, group, -1) for x in (tokens, valid))
     if not prefix:
@@ -108,6 +109,7 @@ class Decoder(nn.Module):
     self, tokens: Array, valid: Array, use: Array | None = None
   ) -> tuple[Array, KV | None]:
     """Prompts i32[B,P] -> the state after the last token [B,D], keys and values [L,B,K,P,C]."""
+    self.config.check_length(tokens.shape[1])
     x, kv = self._run(tokens.reshape(-1), [read_span(self.config, valid[:, None])], use)
     return x.reshape(*tokens.shape, -1)[:, -1], kv
 
@@ -142,6 +144,7 @@ class Decoder(nn.Module):
   ) -> tuple[Array, tuple[KV, ...]]:
     """Texts i32[B,T] -> the state after each token [B,T,D], and keys and values [B,K,T,C] for each
     entry of a `memory` without prompts."""
+    self.config.check_length(tokens.shape[1])
     c, spans = self.config, [read_span(self.config, valid[:, None])]
     x = self._embedded(tokens.reshape(-1), spans[0].positions.reshape(-1))
     taken, found = self._use(use, spans, memory[0].weights), []
@@ -167,6 +170,7 @@ class Decoder(nn.Module):
     """Each row's token number `index`, i32[] or i32[B], after its prompt, i32[B,G] -> its state
     [B*G,D] and the cache; past_valid bool[B,P], None where the cache holds the prompt too."""
     c, size = self.config, cache[0].v.shape[-2]
+    c.check_length(size + (0 if past_valid is None else past_valid.shape[1]))
     span = decode_span(c, tokens.shape, index, size, past_valid)
     x = self._embedded(tokens.reshape(-1), span.positions.reshape(-1))
     taken = self._use(use, [span], memory[0].weights)
@@ -185,6 +189,8 @@ class Decoder(nn.Module):
     head, cap = self.head.astype(states.dtype), self.config.final_logit_softcapping
     z = jnp.einsum('...d,vd->...v', spread(states), head, preferred_element_type=jnp.float32)
     z = spread(z, z.ndim - 1)
+    if self.config.logits_scaling != 1:
+      z = z / self.config.logits_scaling
     return cap * jnp.tanh(z / cap) if cap else z
 
   def _embedded(self, tokens, positions):
@@ -192,6 +198,8 @@ class Decoder(nn.Module):
     x = spread(self.embed[tokens].astype(c.dtype))
     if c.family.scaled_embedding:
       x = x * jnp.asarray(c.hidden_size**0.5, c.dtype)
+    if c.embedding_multiplier != 1:
+      x = x * c.embedding_multiplier
     if c.family.positions == 'learned':
       x = x + self.positions[positions].astype(c.dtype)
     return x

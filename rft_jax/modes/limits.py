@@ -21,13 +21,9 @@ def check_sizes(config, shards: int) -> None:
 
 
 def check_length(config, model: ModelConfig) -> None:
-  """Raises ConfigError where rows are longer than the positions that a model has learned."""
-  longest, length = model.max_position_embeddings, config.max_prompt + config.max_new
-  if model.family.positions == 'learned' and length > longest:
-    raise ConfigError(
-      f'max_prompt={config.max_prompt} + max_new={config.max_new} is more than the {longest} '
-      'positions that the model has learned: lower them'
-    )
+  """Raises ConfigError where rows are longer than the positions that a model has."""
+  what = f'max_prompt={config.max_prompt} + max_new={config.max_new}, rows of'
+  model.check_length(config.max_prompt + config.max_new, what)
 
 
 def check_packing(config, algorithm: Algorithm) -> None:
