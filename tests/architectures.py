@@ -16,7 +16,15 @@ SCALINGS = (
   dict(rope_type='yarn', factor=4.0, **LENGTH),
   dict(rope_type='yarn', factor=4.0, mscale=0.7, mscale_all_dim=0.4, beta_fast=20.0, **LENGTH),
   dict(rope_type='yarn', factor=4.0, attention_factor=1.3, truncate=False, beta_slow=2.0, **LENGTH),
+  dict(
+    rope_type='longrope',
+    factor=4.0,
+    short_factor=(1.0, 1.5, 2.0),
+    long_factor=(2.0, 3.0, 4.0),
+    original_max_position_embeddings=64,
+  ),
 )
+PLAIN = 'default', 'linear', 'llama3', 'yarn'
 VALUES = dict(
   attention_scale=20**-0.5,
   attn_logit_softcapping=2.0,
@@ -24,6 +32,8 @@ VALUES = dict(
   moe_intermediate_size=24,
   num_experts=5,
   num_experts_per_tok=2,
+  partial_rotary_factor=0.5,
+  rope_layers=(True, False, True),
   rope_local_theta=3e3,
 )
 
@@ -31,11 +41,12 @@ VALUES = dict(
 def architecture(kind: str, seed: int) -> ModelConfig:
   rng, family = random.Random(f'{kind} {seed}'), FAMILIES[kind]
   fields = {name: _value(name) for name in family.reads}
+  if family.keys.get('moe_intermediate_size') == 'intermediate_size':
+    fields['moe_intermediate_size'] = 48
   if 'head_dim' not in family.keys:
     fields |= dict(num_key_value_heads=2, head_dim=12)
   if family.positions == 'rope':
-    local = SCALINGS[:2] if 'rope_local_theta' in family.reads else SCALINGS
-    scaling = local[seed % len(local)]
+    scaling = _scalings(family)[seed % len(_scalings(family))]
     fields |= dict(rope_theta=2e4, rope_scaling=tuple(sorted(scaling.items())))
   fields |= _windows(family.sliding, rng)
   if SLIDING not in fields.get('layer_types', ()):
@@ -55,6 +66,11 @@ def architecture(kind: str, seed: int) -> ModelConfig:
     max_position_embeddings=256,
     **whole,
   )
+
+
+def _scalings(family) -> list[dict]:
+  known = [s for s in SCALINGS if s.get('rope_type', 'default') in (family.scalings or PLAIN)]
+  return known[:2] if 'rope_local_theta' in family.reads else known
 
 
 def _value(name: str):
