@@ -62,12 +62,6 @@ def test_it_computes_what_transformers_computes(name, tmp_path):
   assert np.abs(error).max() <= 2e-4 * max(1, np.abs(expected).max())
 
 
-def test_every_family_has_published_configs():
-  kinds = {e.get('text_config', e)['model_type'] for e in PUBLISHED.values()}
-  assert kinds == set(FAMILIES)
-  assert len(PUBLISHED) >= 26
-
-
 @pytest.mark.parametrize('name', ['Qwen/Qwen3-8B', 'google/gemma-3-4b-it'])
 @pytest.mark.parametrize('key', ['quantization_config', 'compression_config', 'quantization'])
 def test_quantised_weights_are_refused_with_advice_that_works(name, key, tmp_path):

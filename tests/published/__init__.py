@@ -25,6 +25,7 @@ SIZES = dict(
   num_experts=5,
   num_experts_per_tok=2,
   num_hidden_layers=6,
+  num_local_experts=5,
   original_max_position_embeddings=16,
   patch_size=4,
   sliding_window=7,
@@ -44,7 +45,7 @@ def tiny(entries: dict) -> dict:
   for key, value in found.items():
     if isinstance(value, dict) and key not in ('task_specific_params', 'transformers.js_config'):
       found[key] = tiny(value)
-    if key == 'layer_types':
+    if key in ('layer_types', 'no_rope_layers'):
       found[key] = value[-6:]
   if 'text_config' in entries:  # what it leaves to its class would be large
     sizes = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=12, vocab_size=97)
