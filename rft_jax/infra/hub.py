@@ -86,7 +86,8 @@ def config_entries(directory: str) -> dict[str, Any]:
 
 
 def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:200]
+  zero = 'a size or a length is 0: ' if isinstance(error, ArithmeticError) else ''
+  return zero + ' '.join(str(error).split())[:200]
 
 
 def model_config(directory: str, ignore: Collection[str] = (), **options) -> ModelConfig:
