@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from rft_jax.infra.hub_config import completed, text_entries
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_config import read_config
 from rft_jax.models.hf_names import fuse, layer_names, top_names, unfuse
@@ -51,23 +52,41 @@ def locate(path: str) -> str:
     ) from error
 
 
-def config_entries(directory: str) -> dict[str, Any]:
-  """The config.json with the defaults of its class; of a multimodal model, that of its text."""
-  from huggingface_hub.errors import StrictDataclassError
-  from transformers import AutoConfig
-  from transformers.utils import logging
-
+def raw_config(directory: str) -> Any:
+  """The config.json as it is."""
   file = os.path.join(directory, 'config.json')
   if not os.path.isfile(file):
     raise HubError(f'{directory} has no config.json: name the directory of a checkpoint')
-  logging.set_verbosity_error()
   try:
-    with open(file) as text:
-      raw = json.load(text)
-    entries = AutoConfig.from_pretrained(directory).to_dict()
-  except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
-    raise HubError(f'{file} cannot be read: {" ".join(str(error).split())[:200]}') from error
-  return entries['text_config'] if 'text_config' in raw else entries
+    with open(file, encoding='utf-8-sig') as text:
+      return json.load(text)
+  except (ValueError, OSError, RecursionError) as error:
+    raise HubError(f'{file} cannot be read: {_line(error)}') from error
+
+
+def config_entries(directory: str) -> dict[str, Any]:
+  """The config.json with the defaults of its class; of a multimodal model, that of its text."""
+  from huggingface_hub.errors import StrictDataclassError
+  from transformers.utils import logging
+
+  logging.set_verbosity_error()
+  entries = text_entries(raw_config(directory))
+  try:
+    return completed(entries)
+  except (
+    ArithmeticError,
+    AttributeError,
+    KeyError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+  ) as error:
+    file = os.path.join(directory, 'config.json')
+    raise HubError(f'{file} cannot be read: {_line(error)}') from error
+
+
+def _line(error: Exception) -> str:
+  return ' '.join(str(error).split())[:200]
 
 
 def model_config(directory: str, ignore: Collection[str] = (), **options) -> ModelConfig:

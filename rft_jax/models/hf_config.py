@@ -53,7 +53,7 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   fields |= _layers(keys, family, fields['num_hidden_layers'])
   if family.positions == 'rope':
     fields |= read_rope(keys, family, fields['layer_types'])
-  keys.rest(_read_elsewhere())
+  keys.rest(*_read_elsewhere())
   keys.check()
   return ModelConfig(model_type=kind, **fields, **options)
 
@@ -109,28 +109,31 @@ def _complete(keys: Keys, fields: dict[str, Any]) -> None:
 
 
 def _layers(keys: Keys, family: Family, count: int) -> dict[str, Any]:
-  window, listed = keys.get('sliding_window'), tuple(keys.get('layer_types', default=()))
-  if window is not None and (fault := _fault(window, int)):
-    raise ConfigError(f'config.json: sliding_window={window!r} {fault}')
+  window, listed = keys.get('sliding_window'), keys.get('layer_types', default=())
+  for name, value, kind in (('sliding_window', window, int), ('layer_types', listed, tuple)):
+    if value is not None and (fault := _fault(value, kind)):
+      raise ConfigError(f'config.json: {name}={value!r} {fault}')
+  listed = tuple(listed)
   kinds = listed
   if family.sliding != 'types':
     kinds = (SLIDING,) * count if family.sliding == 'all' and window is not None else ()
     if listed and listed != (kinds or (FULL,) * count):
-      keys.refuse('layer_types', listed, "is not read by transformers' code of this family")
+      keys.unread('layer_types', listed)
   elif not listed and window and keys.entries.get('use_sliding_window', True):
     keys.refuse('layer_types', None, 'is missing: which layers have the sliding window?')
   if family.sliding == 'none' and window:
-    keys.refuse('sliding_window', window, "is not read by transformers' code of this family")
+    keys.unread('sliding_window', window)
   if set(kinds) <= {FULL}:
     return dict(layer_types=(), sliding_window=window or 0 if family.turned == 'sliding' else 0)
   return dict(layer_types=kinds, sliding_window=window or 0)
 
 
-def _read_elsewhere() -> set[str]:
-  """The keys of what only some families compute."""
-  return {_key(family, name) for family in FAMILIES.values() for name in family.reads} | set(
-    ALIASES
-  )
+def _read_elsewhere() -> tuple[set[str], set[str]]:
+  """The keys of what only some families compute, and what others call what all compute."""
+  families = FAMILIES.values()
+  some = {_key(family, name) for family in families for name in family.reads}
+  renamed = {family.keys.get(name, '') for family in families for name in COMMON}
+  return some | set(ALIASES), renamed
 
 
 def write_config(c: ModelConfig) -> dict[str, Any]:
@@ -156,6 +159,8 @@ def _written(c: ModelConfig, name: str) -> Any:
   key = _key(c.family, name)
   if name in OF_ROPE or (name == 'max_position_embeddings' and not getattr(c, name)):
     return None
+  if name == 'hidden_act' and c.hidden_act == 'gelu':
+    return c.family.gelu
   if name == 'rope_layers':
     return list(map(int, c.rope_layers or (True,) * c.num_hidden_layers))
   if name == 'attention_scale':

@@ -33,7 +33,9 @@ IRRELEVANT = frozenset(
   'bos_token_id eos_token_id pad_token_id boi_token_index eoi_token_index image_token_index '
   'bad_words_ids mm_tokens_per_image n_special '
   # How answers are sampled, which old files keep here.
-  'begin_suppress_tokens diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size '
+  'assistant_confidence_threshold assistant_lookbehind begin_suppress_tokens diversity_penalty '
+  'do_sample early_stopping encoder_no_repeat_ngram_size encoder_repetition_penalty '
+  'num_assistant_tokens num_assistant_tokens_schedule target_lookbehind '
   'epsilon_cutoff eta_cutoff exponential_decay_length_penalty length_penalty max_length '
   'max_new_tokens min_length min_new_tokens no_repeat_ngram_size num_beam_groups num_beams '
   'num_return_sequences output_scores penalty_alpha remove_invalid_values repetition_penalty '
@@ -43,8 +45,8 @@ IRRELEVANT = frozenset(
   'embedding_dropout hidden_dropout residual_dropout router_aux_loss_coef router_jitter_noise '
   # Already in layer_types; lengths that nothing is computed with; what is said by another key.
   '_sliding_window_pattern activation is_llama_config max_seq_len max_sequence_length '
-  'max_window_layers n_ctx no_rope_layer_interval original_max_position_embeddings seq_length '
-  'sliding_window_pattern use_sliding_window'.split()
+  'max_window_layers n_ctx no_rope_layer_interval seq_length sliding_window_pattern '
+  'sliding_window_size use_sliding_window'.split()
 )
 PRIVATE = re.compile(
   r'_.*|unsloth_.*|transformers\.js.*|summary_.*|.*_token_ids?|.*_token_index|'
@@ -52,7 +54,6 @@ PRIVATE = re.compile(
 )
 """Notes of a library to itself, ids and noise: irrelevant whatever they are called in full."""
 NEUTRAL = dict(
-  activation_function=('gelu', 'gelu_new', 'gelu_pytorch_tanh', 'silu'),
   add_cross_attention=(False,),
   alibi=(False,),
   attention_chunk_size=(None,),
@@ -62,11 +63,9 @@ NEUTRAL = dict(
   decoder_sparse_step=(1,),
   embedding_multiplier=(1,),
   full_attn_mod=(1,),
-  hidden_activation=('gelu_pytorch_tanh', 'gelu'),
   is_causal=(True,),
   interpolate_factor=(1,),
   is_encoder_decoder=(False,),
-  layer_norm_epsilon=(1e-5,),
   lm_head_bias=(False,),
   logit_scale=(1,),
   logits_scaling=(1,),
@@ -118,11 +117,19 @@ class Keys:
     if key not in self.ignore:
       self.wrong.append(f'{key}={_short(value)} {why}')
 
-  def rest(self, unread: Collection[str] = ()) -> None:
+  def unread(self, key: str, value: Any) -> None:
+    """Other families' arithmetic, which transformers leaves out and the file asks for."""
+    why = (
+      "is read by other families, not by transformers' code of this one: to compute as that does"
+    )
+    self.refuse(key, value, f'{why}, model.ignore=({key!r},)')
+
+  def rest(self, unread: Collection[str] = (), renamed: Collection[str] = ()) -> None:
     """Judges the keys that were not asked for; unread: those that only other families compute
-    with."""
+    with; renamed: what others call what this one has told by a key of its own."""
+    known = {*self.used, *self.ignore, *renamed}
     for key, value in self.entries.items():
-      if key not in self.used and key not in self.ignore and not irrelevant(key):
+      if key not in known and not irrelevant(key):
         self._judge(key, value, unread)
 
   def _judge(self, key: str, value: Any, unread: Collection[str]) -> None:
@@ -141,12 +148,7 @@ class Keys:
         self.refuse(key, value, f'is not supported, only {only!r}: name another checkpoint')
     elif key in unread:
       if value:
-        self.refuse(
-          key,
-          value,
-          "is read by other families, not by transformers' code of this one: to compute as that "
-          f'does, model.ignore=({key!r},)',
-        )
+        self.unread(key, value)
     elif not QUANTIZED.fullmatch(key):
       self.unknown[key] = value
 

@@ -39,18 +39,18 @@ NEUTRAL = dict(
 
 def read_rope(keys: Keys, family: Family, kinds: tuple[str, ...]) -> dict[str, Any]:
   """The fields of a ModelConfig; kinds: the layers'. What is wrong is told to `keys`."""
-  found, local = _nested(keys, 'rope_local_theta' in family.reads)
-  partial, found = {}, dict(found)
-  if PARTIAL in family.reads:
-    partial[PARTIAL] = _partial(keys, found)
-  theta, scaling = _one(keys, found, 'rope_parameters')
+  rows = _rows(keys, 'rope_local_theta' in family.reads)
+  first, whole = next(iter(rows.items()))
+  partial = {PARTIAL: _partial(keys, whole)} if PARTIAL in family.reads else {}
+  theta, scaling = _one(keys, first, whole)
   fields: dict[str, Any] = dict(rope_theta=theta, rope_scaling=scaling) | partial
-  if local is None or SLIDING not in kinds:
+  if len(rows) == 1 or SLIDING not in kinds:
     return fields
-  own, extended = _one(keys, local, f'rope_parameters.{SLIDING}')
+  place, local = list(rows.items())[1]
+  own, extended = _one(keys, place, local)
   if (own, extended) != (theta, scaling):
     if extended:
-      keys.refuse(f'rope_parameters.{SLIDING}', local, 'is not supported, only rope_type=default')
+      keys.refuse(place, local, 'is not supported, only rope_type=default')
     fields['rope_local_theta'] = own
   return fields
 
@@ -67,37 +67,35 @@ def _partial(keys: Keys, found: dict) -> float:
   return value
 
 
-def _nested(keys: Keys, local_theta: bool) -> tuple[dict, dict | None]:
-  """Of all layers, and of the SLIDING ones where they have their own. Files from before
-  transformers 5 have `rope_theta` and `rope_scaling` instead, which moves in there."""
+def _rows(keys: Keys, local_theta: bool) -> dict[str, dict[str, Any]]:
+  """Place -> entries: of all layers, or of the FULL and then of the SLIDING ones. Files from before
+  transformers 5 have `rope_theta` and `rope_scaling` instead, which move in there."""
   found = keys.get('rope_scaling') or keys.get('rope_parameters') or {}
-  old = keys.get('rope_theta')
+  old, outside = keys.get('rope_theta'), keys.get(LENGTH)
   if not isinstance(found, dict):
     keys.refuse('rope_parameters', found, 'must be an object')
-    return {}, None
-  rows: list[Any] = [found]
-  if FULL in found or SLIDING in found:
-    if not local_theta:
-      keys.refuse('rope_parameters', found, 'has entries for kinds of layers, which all have one')
-    rows = [found.get(FULL) or {}, found.get(SLIDING)]
-  for i, row in enumerate(rows):
-    if isinstance(row, dict) and old is not None:
-      rows[i] = dict(rope_theta=old) | row
-  return rows[0], rows[1] if len(rows) > 1 else None
+    found = {}
+  before = {} if old is None else dict(rope_theta=old)
+  if FULL not in found and SLIDING not in found:
+    after = {} if outside is None else {LENGTH: outside}  # in transformers it decides
+    return dict(rope_parameters=before | found | after)
+  if not local_theta:
+    keys.refuse('rope_parameters', found, 'has entries for kinds of layers, which all have one')
+  return {f'rope_parameters.{k}': before | (found.get(k) or {}) for k in (FULL, SLIDING)}
 
 
-def _one(keys: Keys, found: dict[str, Any], place: str) -> tuple[float, tuple]:
+def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
   """Theta, and the scaling's entries."""
   found = {k: v for k, v in found.items() if v is not None}
   kind = found.get('rope_type', found.get('type', 'default'))
   if kind not in SCALINGS:
     keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
     return 10_000.0, ()
-  if kind in ('yarn', 'longrope') and LENGTH in found and 'factor' not in found:
-    found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
+  if kind in ('yarn', 'longrope') and 'factor' not in found and isinstance(found.get(LENGTH), int):
+    found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   for key, value in found.items():
-    _judge(keys, place, key, value, kind, reads)
+    _judge(keys, place, key, value, kind)
   for key in NEEDED[kind]:
     if key not in found:
       keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
@@ -107,17 +105,17 @@ def _one(keys: Keys, found: dict[str, Any], place: str) -> tuple[float, tuple]:
   return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
 
 
-def _judge(keys: Keys, place: str, key: str, value: Any, kind: str, reads: tuple) -> None:
-  name = f'{place}.{key}'
+def _judge(keys: Keys, place: str, key: str, value: Any, kind: str) -> None:
+  name, reads = f'{place}.{key}', (*NEEDED[kind], *OPTIONAL.get(kind, ()))
   if key == 'truncate' and key in reads:
     if not isinstance(value, bool):
       keys.refuse(name, value, 'must be true or false')
-    elif not value and SLIDING in place:
-      keys.refuse(name, value, 'is not supported')
+    elif not value and place != 'rope_parameters':
+      keys.refuse(name, value, 'is not read there by transformers, and not supported')
   elif key in reads and key in FACTORS:
     if not isinstance(value, (list, tuple)) or not all(map(_positive, value)):
       keys.refuse(name, value, 'must be a list of positive numbers')
-  elif key in reads or key == 'rope_theta':
+  elif key in reads or key in ('rope_theta', LENGTH):
     if not _positive(value):
       keys.refuse(name, value, 'must be a positive number')
   elif key in NEUTRAL:
@@ -125,7 +123,12 @@ def _judge(keys: Keys, place: str, key: str, value: Any, kind: str, reads: tuple
       why = f'changes the arithmetic, and is not supported with rope_type={kind!r}'
       keys.refuse(name, value, f'{why}: only {NEUTRAL[key]!r}')
   elif key not in IRRELEVANT:
-    keys.refuse(name, value, f"is not read by transformers' rope_type={kind!r}: remove it")
+    keys.refuse(
+      name,
+      value,
+      f"is not read by transformers' rope_type={kind!r}: to compute as that does, "
+      f'model.ignore=({name!r},)',
+    )
 
 
 def _positive(value: Any) -> bool:
