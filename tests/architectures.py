@@ -41,8 +41,6 @@ VALUES = dict(
 def architecture(kind: str, seed: int) -> ModelConfig:
   rng, family = random.Random(f'{kind} {seed}'), FAMILIES[kind]
   fields = {name: _value(name) for name in family.reads}
-  if family.keys.get('moe_intermediate_size') == 'intermediate_size':
-    fields['moe_intermediate_size'] = 48
   if 'head_dim' not in family.keys:
     fields |= dict(num_key_value_heads=2, head_dim=12)
   if family.positions == 'rope':

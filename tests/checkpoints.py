@@ -189,7 +189,6 @@ CHECKPOINTS = dict(
     use_qkv_bias=True,
     **theta(3e4, partial_rotary_factor=0.25),
   ),
-  helium=dict(SMALL, model_type='helium', head_dim=8, attention_bias=True, **theta(3e4)),
   ernie4_5=dict(SMALL, model_type='ernie4_5', use_bias=True, **theta(3e5)),
   glm=dict(SMALL, model_type='glm', attention_bias=True, **theta(3e4, partial_rotary_factor=0.5)),
   glm4=dict(

@@ -28,7 +28,9 @@ OTHERS = (
   'chunk_size_feed_forward use_cache output_router_logits router_aux_loss_coef router_jitter_noise '
   'output_attentions output_hidden_states num_labels problem_type return_dict use_return_dict '
   'pad_token_id summary_activation summary_proj_to_labels summary_type summary_use_proj '
-  'pretraining_tp _attn_implementation reorder_and_upcast_attn'.split()
+  'pretraining_tp _attn_implementation reorder_and_upcast_attn '
+  # For kernels that get no mask; noted only.
+  'use_sliding_window sliding_window_pattern'.split()
 )
 ELSEWHERE = re.compile(
   # Of the images of Gemma 3.

@@ -24,6 +24,11 @@ from tests.checkpoints import (
   write_checkpoint,
 )
 
+RECOMBINED = 'vaultgemma cwm ministral starcoder2_plain smollm3_sliding exaone4_full seed_oss arcee glm'.split()
+"""Checkpoints whose every part another one has too: what does not change the parts is slow."""
+PARTS = [
+  pytest.param(name, marks=pytest.mark.slow) if name in RECOMBINED else name for name in CHECKPOINTS
+]
 HOME = lambda *_: jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
@@ -76,7 +81,7 @@ def test_logits_are_those_that_transformers_computes_here(name, models):
   assert np.abs(error).max() <= 1e-4
 
 
-@pytest.mark.parametrize('name', CHECKPOINTS)
+@pytest.mark.parametrize('name', PARTS)
 def test_greedy_decoding_is_the_argmax_of_the_whole_forward_pass(name, models):
   """200 tokens from the cache; the log-probabilities of sampler and trainer agree too (law 3)."""
   _, c, variables = models(name)
@@ -116,7 +121,7 @@ def test_a_mesh_of_devices_computes_and_writes_the_same(name, models):
   np.testing.assert_array_equal(written, jax.jit(write)(variables, prompts))
 
 
-@pytest.mark.parametrize('name', CHECKPOINTS)
+@pytest.mark.parametrize('name', PARTS)
 def test_shared_prompts_change_nothing(name, models):
   _, c, variables = models(name)
   tokens, mask = rows()

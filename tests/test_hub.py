@@ -51,7 +51,9 @@ def test_what_is_exported_is_bit_for_bit_what_was_loaded(name, shard, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, reloaded, variables)
 
 
-@pytest.mark.parametrize('name', ['llama31', 'qwen3_moe', 'gemma3', 'gpt2'])
+@pytest.mark.parametrize(
+  'name', ['llama31', 'qwen3_moe', 'gemma3', 'gpt2', 'mixtral', 'phi3', 'olmo2', 'nemotron']
+)
 def test_transformers_computes_the_same_from_an_export(name, tmp_path):
   pytest.importorskip('torch')
   write_checkpoint(tmp_path / 'in', name)
@@ -174,7 +176,9 @@ def adapted(c, seed=0):
   return jax.tree.map(noise, bank)
 
 
-@pytest.mark.parametrize('name', ['llama3', 'qwen2', 'gemma2', 'gpt2'])
+@pytest.mark.parametrize(
+  'name', ['llama3', 'qwen2', 'gemma2', 'gpt2', 'phi3', 'starcoder2', 'glm4', 'olmo2', 'granite']
+)
 def test_adapters_compute_what_peft_computes(name, tmp_path):
   library = pytest.importorskip('peft')
   write_checkpoint(tmp_path / 'base', name)
@@ -189,7 +193,7 @@ def test_adapters_compute_what_peft_computes(name, tmp_path):
   assert np.abs(np.where(mask[..., None] > 0, found - expected, 0)).max() <= 1e-4
 
 
-@pytest.mark.parametrize('name', ['llama3', 'gpt2'])
+@pytest.mark.parametrize('name', ['llama3', 'gpt2', 'phi3'])
 def test_an_adapter_of_another_rank_and_scale_joins_the_bank(name, tmp_path):
   write_checkpoint(tmp_path / 'base', name)
   c, variables = opened(tmp_path / 'base', lora=LORA)
@@ -228,7 +232,7 @@ def test_targets_that_match_nothing_are_refused():
     )
 
 
-@pytest.mark.parametrize('name', ['qwen3', 'gemma3', 'gpt2'])
+@pytest.mark.parametrize('name', ['qwen3', 'gemma3', 'gpt2', 'phi3', 'arcee'])
 def test_merging_is_adding_and_can_be_undone(name, tmp_path):
   write_checkpoint(tmp_path, name)
   c, variables = opened(tmp_path, lora=Lora(rank=3, adapters=2))
@@ -244,7 +248,7 @@ def test_merging_is_adding_and_can_be_undone(name, tmp_path):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), back, variables['params'])
 
 
-def test_rows_longer_than_the_learned_positions_are_refused(tmp_path):
+def test_rows_longer_than_the_positions_are_refused(tmp_path):
   write_checkpoint(tmp_path / 'gpt2', 'gpt2')
   write_checkpoint(tmp_path / 'llama', 'llama3')
   learned, turned = (hub.model_config(str(tmp_path / name)) for name in ('gpt2', 'llama'))
@@ -253,3 +257,16 @@ def test_rows_longer_than_the_learned_positions_are_refused(tmp_path):
   check_length(sizes(57), turned)
   with pytest.raises(ConfigError, match='256 positions'):
     check_length(sizes(57), learned)
+
+
+def test_longrope_is_refused_beyond_its_short_factors(tmp_path):
+  """Its long factors turn all of a text otherwise as soon as it is longer than 240 tokens."""
+  pytest.importorskip('torch')
+  write_checkpoint(tmp_path, 'phi4_mini')
+  c, variables = opened(tmp_path)
+  tokens, mask = np.full((1, 240), 5), np.ones((1, 240), int)
+  expected = reference_logits(reference(tmp_path), tokens, mask)
+  np.testing.assert_allclose(logits_of(c, variables, tokens, mask), expected, atol=1e-4)
+  wide = ((0, 0), (0, 1))
+  with pytest.raises(ConfigError, match='241 tokens.*240 positions.*longrope'):
+    logits_of(c, variables, np.pad(tokens, wide), np.pad(mask, wide))

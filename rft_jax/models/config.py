@@ -65,7 +65,8 @@ class ModelConfig:
   besides its theta, sorted pairs; rope_local_theta: of SLIDING layers, 0 for that of the others;
   partial_rotary_factor: of a head, what is turned. attention_scale: of queries, 0 for
   head_dim ** -0.5. embedding_multiplier; residual_multiplier: of what half a layer adds;
-  logits_scaling divides. dtype: of activations; the parameters keep theirs. remat: what of a layer
+  logits_scaling divides. moe_intermediate_size: 0
+  for intermediate_size. dtype: of activations; the parameters keep theirs. remat: what of a layer
   the backward pass computes again (none | dots: all but matmuls | full). attention: see
   `models.attention`.
   """
@@ -140,8 +141,9 @@ class ModelConfig:
       raise ConfigError(f'model_type={self.model_type!r} needs max_position_embeddings')
     options = dict(self.rope_scaling)
     kind, count = options.get('rope_type', 'default'), self.rotary_dim // 2
-    if kind not in SCALINGS:
-      raise ConfigError(f'rope_type={kind!r} is not supported: {nearest(str(kind), SCALINGS)}')
+    known = self.family.scalings or SCALINGS
+    if kind not in known:
+      raise ConfigError(f'rope_type={kind!r} is not supported: {nearest(str(kind), known)}')
     if kind == 'longrope' and len(options['short_factor']) != count:
       raise ConfigError(
         f'rope_parameters: short_factor has {len(options["short_factor"])} numbers, must have '

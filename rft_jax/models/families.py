@@ -69,8 +69,9 @@ class Family(NamedTuple):
   multiplies act(gate) and up; positions: 'rope' | 'learned'; interleaved: rotary embeddings turn
   neighbours; turned: 'all' layers, or where there is a window the 'sliding' ones; sliding: 'none' |
   'all' layers | 'types' lists them; norm_topk: shares of the chosen experts always sum to 1;
-  transposed: matrices are stored [in, out]; reads: the fields of a ModelConfig that its class in
-  transformers computes with, besides those that all do (`hf_config.COMMON`)."""
+  transposed: matrices are stored [in, out]; scalings: the types of rope that there are, () for all;
+  reads: the fields of a ModelConfig that its class in transformers computes with, besides those
+  that all do (`hf_config.COMMON`); gelu: its class's name of the exact one."""
 
   names: MappingProxyType | dict
   norms: tuple[str, ...] = BEFORE
@@ -88,13 +89,15 @@ class Family(NamedTuple):
   experts: bool = False
   norm_topk: bool = False
   transposed: bool = False
+  scalings: tuple[str, ...] = ()
   reads: tuple[str, ...] = ()
   keys: MappingProxyType | dict = MappingProxyType({})
+  gelu: str = 'gelu'
 
 
 BIASES = 'attention_bias', 'mlp_bias'
 USE_BIAS = dict.fromkeys(BIASES, 'use_bias')
-MIXTURE = 'num_experts', 'num_experts_per_tok', 'moe_intermediate_size'
+MIXTURE = 'num_experts', 'num_experts_per_tok'
 MULTIPLIERS = 'embedding_multiplier', 'residual_multiplier', 'logits_scaling'
 GEMMA2_READS = 'attention_bias', 'attention_scale', 'final_logit_softcapping'
 GPT2_KEYS = dict(
@@ -113,12 +116,15 @@ LLAMA = Family(LLAMA_NAMES, reads=BIASES)
 MISTRAL = LLAMA._replace(sliding='all', reads=())
 QWEN3 = LLAMA._replace(qk_norm='head', sliding='types', reads=('attention_bias',))
 UNGATED = Family(UNGATED_NAMES, gated=False, reads=BIASES)
-GEMMA = Family(LLAMA_NAMES, plus_one=True, scaled_embedding=True, reads=('attention_bias',))
+GEMMA = Family(
+  LLAMA_NAMES, plus_one=True, scaled_embedding=True, reads=('attention_bias',), gelu='gelu_python'
+)
 GEMMA2 = GEMMA._replace(
   names=GEMMA2_NAMES,
   norms=BEFORE + AFTER,
   sliding='types',
   keys=dict(hidden_act='hidden_activation', attention_scale='query_pre_attn_scalar'),
+  gelu='gelu',
   reads=(*GEMMA2_READS, 'attn_logit_softcapping'),
 )
 OLMO2 = Family(OLMO2_NAMES, norms=AFTER, qk_norm='width', reads=('attention_bias',))
@@ -137,7 +143,7 @@ FAMILIES = dict(
     experts=True,
     norm_topk=True,
     reads=MIXTURE,
-    keys=dict(num_experts='num_local_experts', moe_intermediate_size='intermediate_size'),
+    keys=dict(num_experts='num_local_experts'),
   ),
   cwm=LLAMA._replace(sliding='types', reads=('mlp_bias',), keys=dict(bos_token_id='')),
   smollm3=LLAMA._replace(
@@ -151,7 +157,9 @@ FAMILIES = dict(
   qwen2=MISTRAL._replace(biased=('qkv',), sliding='types'),
   qwen3=QWEN3,
   qwen3_moe=QWEN3._replace(
-    sliding='all', experts=True, reads=('attention_bias', *MIXTURE, 'norm_topk_prob')
+    sliding='all',
+    experts=True,
+    reads=('attention_bias', *MIXTURE, 'moe_intermediate_size', 'norm_topk_prob'),
   ),
   gemma=GEMMA,
   gemma2=GEMMA2,
@@ -160,10 +168,11 @@ FAMILIES = dict(
   olmo2=OLMO2,
   olmo3=OLMO2._replace(sliding='types', reads=('attention_bias', 'rope_local_theta')),
   exaone4=OLMO2._replace(qk_norm='head', sliding='types', turned='sliding', reads=()),
-  phi3=MISTRAL._replace(names=PHI3_NAMES, reads=('partial_rotary_factor',)),
+  phi3=MISTRAL._replace(
+    names=PHI3_NAMES, scalings=('default', 'longrope'), reads=('partial_rotary_factor',)
+  ),
   glm=GLM,
   glm4=GLM._replace(names=GLM4_NAMES, norms=BEFORE + AFTER),
-  helium=LLAMA._replace(interleaved=True, unbiased=('attention_out',)),
   ernie4_5=LLAMA._replace(interleaved=True, keys=USE_BIAS),
   arcee=UNGATED,
   nemotron=UNGATED._replace(
@@ -183,7 +192,7 @@ FAMILIES = dict(
     norm='layer',
     unbiased=('attention_out',),
     reads=('attention_bias', 'partial_rotary_factor'),
-    keys=dict(attention_bias='use_qkv_bias', rms_norm_eps='layer_norm_eps'),
+    keys=dict(attention_bias='use_qkv_bias', rms_norm_eps='layer_norm_eps', head_dim=''),
   ),
   gpt2=Family(
     GPT2_NAMES,

@@ -53,7 +53,7 @@ def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options
   fields |= _layers(keys, family, fields['num_hidden_layers'])
   if family.positions == 'rope':
     fields |= read_rope(keys, family, fields['layer_types'])
-  keys.rest(_read_elsewhere())
+  keys.rest(*_read_elsewhere())
   keys.check()
   return ModelConfig(model_type=kind, **fields, **options)
 
@@ -129,11 +129,12 @@ def _layers(keys: Keys, family: Family, count: int) -> dict[str, Any]:
   return dict(layer_types=kinds, sliding_window=window or 0)
 
 
-def _read_elsewhere() -> set[str]:
-  """The keys of what only some families compute."""
-  return {_key(family, name) for family in FAMILIES.values() for name in family.reads} | set(
-    ALIASES
-  )
+def _read_elsewhere() -> tuple[set[str], set[str]]:
+  """The keys of what only some families compute, and what others call what all compute."""
+  families = FAMILIES.values()
+  some = {_key(family, name) for family in families for name in family.reads}
+  renamed = {family.keys.get(name, '') for family in families for name in COMMON}
+  return some | set(ALIASES), renamed
 
 
 def write_config(c: ModelConfig) -> dict[str, Any]:
@@ -159,6 +160,8 @@ def _written(c: ModelConfig, name: str) -> Any:
   key = _key(c.family, name)
   if name in OF_ROPE or (name == 'max_position_embeddings' and not getattr(c, name)):
     return None
+  if name == 'hidden_act' and c.hidden_act == 'gelu':
+    return c.family.gelu
   if name == 'rope_layers':
     return list(map(int, c.rope_layers or (True,) * c.num_hidden_layers))
   if name == 'attention_scale':

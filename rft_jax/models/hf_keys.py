@@ -54,7 +54,6 @@ PRIVATE = re.compile(
 )
 """Notes of a library to itself, ids and noise: irrelevant whatever they are called in full."""
 NEUTRAL = dict(
-  activation_function=('gelu', 'gelu_new', 'gelu_pytorch_tanh', 'silu'),
   add_cross_attention=(False,),
   alibi=(False,),
   attention_chunk_size=(None,),
@@ -64,11 +63,9 @@ NEUTRAL = dict(
   decoder_sparse_step=(1,),
   embedding_multiplier=(1,),
   full_attn_mod=(1,),
-  hidden_activation=('gelu_pytorch_tanh', 'gelu'),
   is_causal=(True,),
   interpolate_factor=(1,),
   is_encoder_decoder=(False,),
-  layer_norm_epsilon=(1e-5,),
   lm_head_bias=(False,),
   logit_scale=(1,),
   logits_scaling=(1,),
@@ -127,11 +124,12 @@ class Keys:
     )
     self.refuse(key, value, f'{why}, model.ignore=({key!r},)')
 
-  def rest(self, unread: Collection[str] = ()) -> None:
+  def rest(self, unread: Collection[str] = (), renamed: Collection[str] = ()) -> None:
     """Judges the keys that were not asked for; unread: those that only other families compute
-    with."""
+    with; renamed: what others call what this one has told by a key of its own."""
+    known = {*self.used, *self.ignore, *renamed}
     for key, value in self.entries.items():
-      if key not in self.used and key not in self.ignore and not irrelevant(key):
+      if key not in known and not irrelevant(key):
         self._judge(key, value, unread)
 
   def _judge(self, key: str, value: Any, unread: Collection[str]) -> None:

@@ -40,9 +40,9 @@ NEUTRAL = dict(
 def read_rope(keys: Keys, family: Family, kinds: tuple[str, ...]) -> dict[str, Any]:
   """The fields of a ModelConfig; kinds: the layers'. What is wrong is told to `keys`."""
   rows = _rows(keys, 'rope_local_theta' in family.reads)
-  place, found = next(iter(rows.items()))
-  partial = {PARTIAL: _partial(keys, found)} if PARTIAL in family.reads else {}
-  theta, scaling = _one(keys, place, found)
+  first, whole = next(iter(rows.items()))
+  partial = {PARTIAL: _partial(keys, whole)} if PARTIAL in family.reads else {}
+  theta, scaling = _one(keys, first, whole)
   fields: dict[str, Any] = dict(rope_theta=theta, rope_scaling=scaling) | partial
   if len(rows) == 1 or SLIDING not in kinds:
     return fields

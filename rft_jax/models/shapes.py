@@ -40,7 +40,7 @@ def matrix_shapes(c: ModelConfig) -> dict[str, Matrix]:
       gate_up=('wide', (d,), (halves, inner)), down=('narrow', (inner,), (d,))
     )
     return shapes | mlp
-  e, inner = c.num_experts, c.moe_intermediate_size
+  e, inner = c.num_experts, c.moe_intermediate_size or c.intermediate_size
   mixture: dict[str, Matrix] = dict(
     router=('wide', (d,), (e,)),
     experts_gate_up=('wide', (e, d), (halves, inner)),

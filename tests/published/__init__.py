@@ -1,4 +1,5 @@
-"""`config.json` files as the hub has them, by family and name; and the same with tiny sizes."""
+"""`config.json` files as the hub has them, by family and name, but for the values of most of
+LongRoPE's factors, of which only the number is kept; and the same with tiny sizes."""
 
 import json
 import pathlib
@@ -47,6 +48,12 @@ def tiny(entries: dict) -> dict:
       found[key] = tiny(value)
     if key in ('layer_types', 'no_rope_layers'):
       found[key] = value[-6:]
+  if 'short_factor' in (entries.get('rope_scaling') or {}):  # rows are not longer
+    found['original_max_position_embeddings'] = 64
+    found['rope_scaling'] = {
+      k: v[: int(8 * entries.get('partial_rotary_factor', 1)) // 2] if k.endswith('factor') else v
+      for k, v in found['rope_scaling'].items()
+    }
   if 'text_config' in entries:  # what it leaves to its class would be large
     sizes = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=12, vocab_size=97)
     found['text_config'] |= sizes
