@@ -19,8 +19,8 @@ SCALINGS = (
   dict(
     rope_type='longrope',
     factor=4.0,
-    short_factor=(1.0, 1.5, 2.0),
-    long_factor=(2.0, 3.0, 4.0),
+    short_factor=(1.0, 1.5),
+    long_factor=(2.0, 3.0),
     original_max_position_embeddings=64,
   ),
 )
@@ -46,6 +46,8 @@ def architecture(kind: str, seed: int) -> ModelConfig:
   if family.positions == 'rope':
     scaling = _scalings(family)[seed % len(_scalings(family))]
     fields |= dict(rope_theta=2e4, rope_scaling=tuple(sorted(scaling.items())))
+    if 'short_factor' in scaling:
+      fields['head_dim'] = 8  # half of it is turned, in two pairs
   fields |= _windows(family.sliding, rng)
   if SLIDING not in fields.get('layer_types', ()):
     fields.pop('rope_local_theta', None)

@@ -39,7 +39,7 @@ def test_every_field_that_a_family_reads_is_varied(kind):
     assert any(getattr(architecture(kind, seed), name) != field.default for seed in SEEDS), name
 
 
-@pytest.mark.parametrize('seed', [0, 5])
+@pytest.mark.parametrize('seed', [0, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_transformers_computes_the_same_of_a_model_from_scratch(kind, seed, tmp_path):
   pytest.importorskip('torch')
