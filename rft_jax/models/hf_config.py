@@ -149,7 +149,7 @@ def write_config(c: ModelConfig) -> dict[str, Any]:
       raise ConfigError(f'model.{name}={value!r}: a {c.model_type} has one {key}, {found[key]!r}')
   found |= _written_layers(c)
   if family.positions == 'rope':
-    found['rope_parameters'] = write_rope(c)
+    found |= write_rope(c)
   ids = ('bos_token_id', 'eos_token_id', 'pad_token_id')
   ids = {name: None for name in ids if _key(family, name)}  # not those of the class
   return found | ids | dict(model_type=c.model_type)

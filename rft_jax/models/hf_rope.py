@@ -137,12 +137,14 @@ def _positive(value: Any) -> bool:
 
 
 def write_rope(c: ModelConfig) -> dict[str, Any]:
-  """The value of `rope_parameters`."""
+  """The entries, `rope_parameters` among them."""
   scaling = {k: list(v) if k in FACTORS else v for k, v in c.rope_scaling}
   whole = (scaling or dict(rope_type='default')) | dict(rope_theta=c.rope_theta)
   if PARTIAL in c.family.reads:
     whole[PARTIAL] = c.partial_rotary_factor
   if 'rope_local_theta' not in c.family.reads:
-    return whole
+    # That of Phi-3's class would decide, were it not here.
+    outside = {LENGTH: scaling[LENGTH]} if scaling.get('rope_type') == 'longrope' else {}
+    return dict(rope_parameters=whole) | outside
   own = dict(rope_type='default', rope_theta=c.rope_local_theta)
-  return {FULL: whole, SLIDING: own if c.rope_local_theta else whole}
+  return dict(rope_parameters={FULL: whole, SLIDING: own if c.rope_local_theta else whole})
