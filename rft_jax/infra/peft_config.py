@@ -132,12 +132,12 @@ def read(directory: str) -> AdapterConfig:
   except (ValueError, OSError, RecursionError) as error:
     raise HubError(f'{file} is damaged ({error}): fetch it again') from error
   if not isinstance(entries, dict):
-    raise HubError(f'{file} holds a {type(entries).__name__}, not the map that PEFT writes')
+    raise HubError(f'{file} holds no map of settings, but {_short(entries)}: fetch it again')
   for key in ('r', 'lora_alpha'):
     if 'peft_type' not in entries and key not in entries:
       raise HubError(f'{file} has neither peft_type nor {key}: only adapters of PEFT are read')
-  for key, value in entries.items():
-    _check(file, key, value)
+  if faults := list(filter(None, (_fault(key, value) for key, value in entries.items()))):
+    raise HubError(f'{file}: {"; and ".join(faults)}')
   _check_numbers(file, entries)
   _check_names(file, entries)
   return AdapterConfig(file, entries)
@@ -165,21 +165,22 @@ def write(lora: Lora, base: str, targets: str | list[str], transposed: bool) -> 
   )
 
 
-def _check(file: str, key: str, value: Any) -> None:
+def _fault(key: str, value: Any) -> str:
+  """What is wrong with an entry, and the way out; '' where nothing is."""
   if key in KINDS:
     given = value.lower() if key == 'init_lora_weights' and isinstance(value, str) else value
-    if not any(given is fine or (isinstance(fine, str) and given == fine) for fine in KINDS[key]):
-      rule = f'only {", ".join(map(repr, KINDS[key]))}'
-      way = CONVERT if key == 'init_lora_weights' else MERGE
-      raise HubError(f'{file}: {key}={value!r} is not supported, {rule}; {way}')
-  elif key in REFUSED:
-    if not (value is None if key in ONLY_NULL else off(value)):
-      raise HubError(f'{file}: {key}={_short(value)} is not supported, only null; {REFUSED[key]}')
-  elif key not in USED and key not in IRRELEVANT and not off(value):
-    raise HubError(
-      f'{file}: {key}={_short(value)} is not known, and may change what the adapter computes: if '
-      f'it does not, take it out of the file; else {MERGE}'
-    )
+    if any(given is fine or (isinstance(fine, str) and given == fine) for fine in KINDS[key]):
+      return ''
+    way = CONVERT if key == 'init_lora_weights' else MERGE
+    return f'{key}={_short(value)} is not supported, only {", ".join(map(repr, KINDS[key]))}: {way}'
+  if key in USED or key in IRRELEVANT or (value is None if key in ONLY_NULL else off(value)):
+    return ''
+  if key in REFUSED:
+    return f'{key}={_short(value)} is not supported, only null: {REFUSED[key]}'
+  return (
+    f'{key}={_short(value)} is not known, and may change what the adapter computes: if it does '
+    f'not, take it out of the file; else {MERGE}'
+  )
 
 
 def off(value: Any) -> bool:

@@ -27,6 +27,10 @@ TENSOR = re.compile(
 )
 
 
+TRAINING = re.compile(r'\.lora_velora_embed(\.\w+)?')
+"""What an adapter holds for its gradients alone."""
+
+
 class Stored(NamedTuple):
   """One module's part of an adapter: its name in full; lora_A [r,in], lora_B [out,r]."""
 
@@ -85,6 +89,8 @@ def stored(directory: str, c: ModelConfig) -> dict[tuple[int, str], Stored]:
   halves: dict[tuple[int, str], dict[str, tuple[str, np.ndarray]]] = {}
   seen: dict[str, str] = {}
   for name, x in tensors.items():
+    if TRAINING.search(name):
+      continue
     match = TENSOR.fullmatch(name)
     reason = _stranger(c, match) if match else _kind(name)
     if not match or reason:
@@ -135,7 +141,7 @@ def _kind(name: str) -> str:
     ('lora_E', 'it is of AdaLoRA (peft_type), which is not supported'),
     ('lora_a', 'it is named as mlx-lm does, only adapters of PEFT are read'),
     ('experts', 'experts (target_parameters) have no adapters here'),
-    ('embed', 'the embedding has none here (target_modules, modules_to_save)'),
+    ('embed_tokens', 'the embedding has none here (target_modules, modules_to_save)'),
     ('wte', 'the embedding has none here (target_modules, modules_to_save)'),
     ('lm_head', 'the head has none here (target_modules, modules_to_save)'),
     ('score', 'a classifier has none here (task_type, modules_to_save)'),

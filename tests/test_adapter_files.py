@@ -1,0 +1,294 @@
+"""Adapters as writers other than ours leave them, whole and damaged: read, or one line that says
+what is wrong and the way out."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from rft_jax.infra import hub, peft
+from rft_jax.infra.hub import HubError
+from rft_jax.models.config import Lora
+from rft_jax.models.lora import init_adapters
+from tests.checkpoints import rows, write_checkpoint
+from tests.test_families import HOME, logits_of
+
+LORA = Lora(rank=3, alpha=5.0)
+WEIGHTS, CONFIG = 'adapter_model.safetensors', 'adapter_config.json'
+Q = 'base_model.model.model.layers.1.self_attn.q_proj.'
+
+
+def noisy(c):
+  noise = lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape)
+  return jax.tree.map(noise, init_adapters(c, jax.random.key(0)))
+
+
+@pytest.fixture
+def adapter(tmp_path):
+  """A directory with a good adapter, the config it is for, and its bank."""
+  write_checkpoint(tmp_path / 'base', 'llama3')
+  c = hub.model_config(str(tmp_path / 'base'), lora=LORA)
+  bank = noisy(c)
+  peft.save(str(tmp_path / 'adapter'), c, bank)
+  return tmp_path / 'adapter', c, bank
+
+
+def entries(directory, **changes):
+  file = directory / CONFIG
+  found = json.loads(file.read_text()) | changes
+  file.write_text(json.dumps({k: v for k, v in found.items() if v is not ...}))
+
+
+def tensors(directory, change):
+  found = load_file(directory / WEIGHTS)
+  found = change(found) or found
+  save_file(found, directory / WEIGHTS)
+
+
+def renamed(rename):
+  return lambda directory: tensors(directory, lambda t: {rename(k): v for k, v in t.items()})
+
+
+def same(a, b):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7), a, b)
+
+
+SPELLINGS = dict(
+  with_the_adapters_name=lambda k: k.replace('.weight', '.default.weight'),
+  with_another_name=lambda k: k.replace('.weight', '.my_task.weight'),
+  without_prefix=lambda k: k.removeprefix('base_model.model.'),
+  of_the_trunk_alone=lambda k: k.replace('base_model.model.model.', 'base_model.model.'),
+  of_a_multimodal_class=lambda k: k.replace('model.layers', 'model.language_model.layers'),
+  of_its_older_class=lambda k: k.replace('model.layers', 'language_model.model.layers'),
+  compiled=lambda k: k.replace('base_model.model.', 'base_model.model._orig_mod.'),
+  sharded=lambda k: k.replace('.self_attn', '._checkpoint_wrapped_module.self_attn'),
+  with_a_value_head=lambda k: f'pretrained_model.{k}',
+)
+
+
+@pytest.mark.parametrize('spelling', SPELLINGS)
+def test_names_of_other_writers_are_read(spelling, adapter):
+  directory, c, bank = adapter
+  renamed(SPELLINGS[spelling])(directory)
+  same(peft.load(str(directory), c), bank)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_half_precision_adapters_are_read(dtype, adapter):
+  directory, c, bank = adapter
+  tensors(directory, lambda t: {k: v.astype(jnp.dtype(dtype)) for k, v in t.items()})
+  narrow = jax.tree.map(lambda x: x.astype(dtype).astype('float32'), bank)
+  same(peft.load(str(directory), c), narrow)
+
+
+OLD = dict(
+  version_0_2=dict(enable_lora=None, merge_weights=False, inference_mode=True),
+  version_0_4=dict(layers_pattern=None, layers_to_transform=None, revision=None),
+  version_0_10=dict(layer_replication=None, loftq_config={}, megatron_config=None),
+  runtime=dict(runtime_config=dict(ephemeral_gpu_offload=False)),
+  of_a_class=dict(task_type=None, auto_mapping=dict(base_model_class='LlamaForCausalLM')),
+  later=dict(new_null=None, new_false=False, new_text='', new_list=[], new_map={}),
+  nothing_said=dict(rank_pattern=None, alpha_pattern=None, use_rslora=None, target_modules=None),
+)
+
+
+@pytest.mark.parametrize('changes', OLD.values(), ids=OLD)
+def test_entries_of_other_versions_that_are_switched_off_change_nothing(changes, adapter):
+  directory, c, bank = adapter
+  entries(directory, **changes)
+  same(peft.load(str(directory), c), bank)
+
+
+@pytest.mark.parametrize('value', [True, 1, 0, 0.0, 'auto', [1], dict(k=0)])
+def test_an_entry_that_is_not_known_is_refused_once_it_is_on(value, adapter):
+  directory, c, _ = adapter
+  entries(directory, use_tomorrows_method=value)
+  with pytest.raises(HubError, match='use_tomorrows_method='):
+    peft.load(str(directory), c)
+
+
+def test_all_that_is_not_supported_is_named_at_once(adapter):
+  directory, c, _ = adapter
+  entries(directory, use_dora=True, modules_to_save=['score'], task_type='SEQ_CLS', brand_new=3)
+  with pytest.raises(HubError) as error:
+    peft.load(str(directory), c)
+  for key in ('use_dora', 'modules_to_save', 'task_type', 'brand_new'):
+    assert f'{key}=' in str(error.value)
+
+
+def move(t, name, to):
+  t[to] = t.pop(name)
+
+
+def without(start):
+  return lambda t: {k: v for k, v in t.items() if not k.startswith(start)}
+
+
+def put(name, shape):
+  return lambda d: tensors(d, lambda t: t.update({name: np.ones(shape, np.float32)}))
+
+
+def text(content):
+  return lambda d: (d / CONFIG).write_bytes(content)
+
+
+def cut(size):
+  return lambda d: (d / WEIGHTS).write_bytes((d / WEIGHTS).read_bytes()[:size])
+
+
+def of_mlx(d):
+  (d / WEIGHTS).rename(d / 'adapters.safetensors')
+
+
+def pickled(d):
+  (d / WEIGHTS).rename(d / 'adapter_model.bin')
+
+
+def two_adapters(t):
+  t |= {k.replace('.weight', '.other.weight'): v for k, v in t.items()}
+
+
+A, B = Q + 'lora_A.weight', Q + 'lora_B.weight'
+FAULTS = dict(
+  no_b=(lambda d: tensors(d, without(B)), 'lora_A of .*q_proj, but no lora_B'),
+  no_a=(lambda d: tensors(d, without(A)), 'lora_B of .*q_proj, but no lora_A'),
+  lost_module=(
+    lambda d: tensors(d, without(Q)),
+    'lacks model.layers.1.self_attn.q_proj.*target_modules.*fetch',
+  ),
+  one_too_many=(lambda d: entries(d, target_modules=['q_proj']), 'holds .*target_modules.*leave'),
+  layer_too_many=(lambda d: entries(d, layers_to_transform=[0]), 'holds model.layers.1'),
+  excluded=(lambda d: entries(d, exclude_modules=['q_proj']), 'holds .*q_proj'),
+  other_rank=(lambda d: entries(d, r=2), r'has shape \[3, 48\].*rank 2'),
+  other_pattern=(lambda d: entries(d, rank_pattern={'q_proj': 1}), r'q_proj has shape.*rank 1'),
+  other_width=(put(A, (3, 64)), r'has shape \[3, 64\].*\[3, 32\].*another model'),
+  other_heads=(put(B, (96, 3)), r'has shape \[96, 3\].*another model'),
+  one_axis=(put(A, (96,)), r'has shape \[96\]'),
+  four_bits=(lambda d: tensors(d, lambda t: t.update({A: t[A].astype(np.uint8)})), 'uint8'),
+  no_number=(lambda d: tensors(d, lambda t: t.update({A: t[A] * np.nan})), 'no finite number'),
+  no_rank=(lambda d: entries(d, r=...), 'has no r'),
+  no_alpha=(lambda d: entries(d, lora_alpha=...), 'has no lora_alpha'),
+  rank_null=(lambda d: entries(d, r=None), 'r=None must be'),
+  rank_zero=(lambda d: entries(d, r=0), 'r=0 must be'),
+  rank_negative=(lambda d: entries(d, r=-4), 'r=-4 must be'),
+  rank_text=(lambda d: entries(d, r='16'), "r='16' must be"),
+  rank_broken=(lambda d: entries(d, r=1.5), 'r=1.5 must be'),
+  rank_true=(lambda d: entries(d, r=True), 'r=True must be'),
+  alpha_text=(lambda d: entries(d, lora_alpha='auto'), "lora_alpha='auto' must be"),
+  alpha_nan=(lambda d: entries(d, lora_alpha=float('nan')), 'lora_alpha=nan must be'),
+  pattern_zero=(lambda d: entries(d, rank_pattern={'q_proj': 0}), 'rank_pattern of q_proj=0'),
+  pattern_text=(lambda d: entries(d, alpha_pattern={'q': 'x'}), "alpha_pattern of q='x'"),
+  pattern_list=(lambda d: entries(d, alpha_pattern=[1]), r'alpha_pattern=\[1\] must be a map'),
+  pattern_broken=(lambda d: entries(d, rank_pattern={'(q': 3}), 'rank_pattern holds .*no pattern'),
+  targets_broken=(lambda d: entries(d, target_modules='(q'), 'target_modules holds .*no pattern'),
+  targets_number=(lambda d: entries(d, target_modules=3), 'target_modules=3 must be'),
+  layers_text=(lambda d: entries(d, layers_to_transform='all'), "layers_to_transform='all'"),
+  rslora_text=(lambda d: entries(d, use_rslora='yes'), "use_rslora='yes' must be"),
+  broken_json=(text(b'{"r": 8,'), 'is damaged'),
+  no_json=(text(b''), 'is damaged'),
+  no_utf8=(text(b'\xff\xfe{\x00}'), 'is damaged'),
+  deep_json=(text(b'[' * 200_000), 'is damaged'),
+  a_list=(text(b'[{"r": 8}]'), r'holds no map of settings, but \[\{'),
+  a_number=(text(b'8'), 'holds no map of settings, but 8'),
+  of_mlx_config=(
+    text(b'{"lora_parameters": {"rank": 8}, "num_layers": 16}'),
+    'only adapters of PEFT',
+  ),
+  no_config=(lambda d: (d / CONFIG).unlink(), f'has no {CONFIG}'),
+  no_weights=(lambda d: (d / WEIGHTS).unlink(), 'adapter_model.bin in PEFT'),
+  a_pickle=(pickled, 'adapter_model.bin in PEFT'),
+  of_mlx=(of_mlx, 'mlx-lm'),
+  no_tensors=(lambda d: save_file({}, d / WEIGHTS), 'holds no tensors'),
+  no_bytes=(cut(0), 'is damaged'),
+  cut_header=(cut(40), 'is damaged'),
+  cut_tensors=(cut(-100), 'is damaged'),
+  a_layer_beyond=(renamed(lambda k: k.replace('layers.2', 'layers.7')), 'has 3 layers.*another'),
+  vision=(
+    put('base_model.model.model.vision_tower.layers.0.self_attn.q_proj.lora_A.weight', (3, 8)),
+    'only the text decoder',
+  ),
+  other_module=(put(Q.replace('q_', 'query_') + 'lora_A.weight', (3, 32)), 'q_proj, .*down_proj'),
+  expert=(put(Q.replace('self_attn.q_proj', 'mlp.experts') + 'lora_A.weight', (3, 8)), 'modules'),
+  head=(put('base_model.model.lm_head.lora_A.weight', (3, 32)), 'the head has none'),
+  whole_head=(put('base_model.model.lm_head.weight', (97, 32)), 'the head has none'),
+  embedding=(put('base_model.model.model.embed_tokens.lora_embedding_A', (3, 97)), 'the embedding'),
+  magnitude=(put(Q + 'lora_magnitude_vector', (48,)), 'use_dora'),
+  bias=(put(Q + 'lora_B.bias', (48,)), 'lora_bias'),
+  adalora=(put(Q + 'lora_E', (3, 1)), 'peft_type'),
+  mlx_names=(renamed(lambda k: k.replace('lora_A.weight', 'lora_a')), 'mlx-lm'),
+  two=(lambda d: tensors(d, two_adapters), 'one at a time'),
+  two_models=(
+    lambda d: tensors(d, lambda t: move(t, A, A.replace('model.layers', 'layers'))),
+    'one at a time',
+  ),
+)
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_what_is_wrong_with_an_adapter_is_one_line_that_names_it(fault, adapter):
+  directory, c, _ = adapter
+  damage, message = FAULTS[fault]
+  damage(directory)
+  with pytest.raises(HubError, match=message) as error:
+    peft.load(str(directory), c)
+  assert '\n' not in str(error.value) and str(directory) in str(error.value)
+  assert 'widen' not in str(error.value)
+
+
+def test_an_adapter_of_a_smaller_model_is_refused(tmp_path, adapter):
+  directory, c, _ = adapter
+  with pytest.raises(HubError, match=r'lacks model\.layers\.3'):
+    peft.load(str(directory), dataclasses.replace(c, num_hidden_layers=4))
+  with pytest.raises(HubError, match='another model'):
+    peft.load(str(directory), dataclasses.replace(c, hidden_size=64))
+
+
+def test_a_path_that_is_none_names_the_setting(tmp_path, monkeypatch, adapter):
+  monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+  for path in ('/no/such/place', 'no-such-adapter-anywhere/at-all', str(adapter[0] / CONFIG)):
+    with pytest.raises(HubError, match=r'model\.lora\.path'):
+      peft.load(path, adapter[1])
+
+
+@pytest.mark.parametrize(
+  ('name', 'targets'),
+  [('llama3', 'q_proj'), ('llama3', '.*'), ('gpt2', 'c_fc|mlp.c_proj'), ('gpt2', '.*')],
+)
+def test_what_is_saved_is_loaded_bit_for_bit(name, targets, tmp_path):
+  write_checkpoint(tmp_path / 'base', name)
+  c = hub.model_config(str(tmp_path / 'base'), lora=Lora(rank=3, targets=targets))
+  bank = noisy(c)
+  peft.save(str(tmp_path / 'adapter'), c, bank)
+  jax.tree.map(np.testing.assert_array_equal, peft.load(str(tmp_path / 'adapter'), c), bank)
+
+
+def test_what_an_adapter_leaves_free_begins_fresh_and_can_learn(tmp_path, adapter):
+  """Zeros in both halves would have no gradient: rank, modules and others of the bank would stay
+  idle for ever."""
+  directory, c, bank = adapter
+  wider = dataclasses.replace(c, lora=Lora(rank=6, alpha=1.0, adapters=2))
+  loaded = peft.load(str(directory), wider)
+  variables = hub.load(str(tmp_path / 'base'), c, HOME)
+  tokens, mask = rows()
+  np.testing.assert_allclose(
+    logits_of(wider, variables | {'adapters': loaded}, tokens, mask),
+    logits_of(c, variables | {'adapters': bank}, tokens, mask),
+    atol=1e-4,
+  )
+  for modules in loaded['layers'].values():
+    for pair in modules.values():
+      assert np.abs(pair['a'][:, 0, :, 3:]).min(1).max() > 0 and np.abs(pair['a'][:, 1]).max() > 0
+      assert not pair['b'][:, 0, 3:].any() and not pair['b'][:, 1].any()
+
+
+def test_messages_are_short_enough_to_read(adapter):
+  directory, c, _ = adapter
+  entries(directory, modules_to_save=['a' * 1000])
+  with pytest.raises(HubError) as error:
+    peft.load(str(directory), c)
+  assert len(re.sub(re.escape(str(directory)), '', str(error.value))) < 400
