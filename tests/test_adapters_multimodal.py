@@ -1,0 +1,121 @@
+"""An adapter of a multimodal base carries the names that transformers gives its text decoder."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from rft_jax.infra import hub, peft
+from rft_jax.models.config import Lora
+from tests.checkpoints import rows
+from tests.peft_trials import PLAIN, renamed, torch_logits, trained
+from tests.test_adapter_files import noisy
+from tests.test_families import HOME, logits_of
+
+library = pytest.importorskip('peft')
+pytest.importorskip('torch')
+pytestmark = pytest.mark.filterwarnings('ignore')
+TEXT = dict(
+  vocab_size=97,
+  hidden_size=32,
+  intermediate_size=48,
+  num_hidden_layers=2,
+  num_attention_heads=4,
+  num_key_value_heads=2,
+  head_dim=12,
+  max_position_embeddings=256,
+)
+GEMMA = dict(sliding_window=7, query_pre_attn_scalar=20)
+VISION = dict(
+  hidden_size=16,
+  intermediate_size=16,
+  num_hidden_layers=1,
+  num_attention_heads=2,
+  image_size=28,
+  patch_size=14,
+)
+BASES = dict(
+  gemma3=('gemma3', TEXT | GEMMA, dict(mm_tokens_per_image=4)),
+  llava=('llava', TEXT | dict(model_type='llama', head_dim=8), dict(image_token_index=96)),
+)
+LORA = Lora(rank=4, alpha=5.0)
+
+
+def written(name: str, directory):
+  """A tiny base of a multimodal class, as transformers saves it."""
+  import torch
+  from transformers import AutoConfig, AutoModelForImageTextToText
+
+  kind, text, more = BASES[name]
+  vision = VISION | dict(projection_dim=16) if kind == 'llava' else VISION
+  torch.manual_seed(0)
+  config = AutoConfig.for_model(kind, text_config=text, vision_config=vision, **more)
+  found = AutoModelForImageTextToText.from_config(config)
+  with torch.no_grad():
+    for x in found.parameters():
+      if x.ndim > 1:
+        x.normal_(std=0.2)
+  found.save_pretrained(str(directory))
+  return str(directory)
+
+
+def by_transformers(directory):
+  from transformers import AutoModelForImageTextToText
+
+  return AutoModelForImageTextToText.from_pretrained(directory, attn_implementation='eager')
+
+
+def ours(directory, bank=None):
+  c = hub.model_config(directory, lora=LORA)
+  variables = hub.load(directory, c, HOME)
+  tokens = rows()[0]
+  read = lambda bank: logits_of(c, variables | {'adapters': bank}, tokens, np.ones_like(tokens))
+  return c, read
+
+
+@pytest.mark.parametrize('name', BASES)
+def test_an_exported_adapter_computes_the_same_in_peft_on_the_multimodal_base(name, tmp_path):
+  base = written(name, tmp_path / 'base')
+  c, read = ours(base)
+  bank = noisy(c)
+  peft.save(str(tmp_path / 'adapter'), c, bank, base=base)
+  plain = torch_logits(by_transformers(base))
+  with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter('always')
+    found = library.PeftModel.from_pretrained(by_transformers(base), str(tmp_path / 'adapter'))
+  assert not [w for w in said if 'missing' in str(w.message)]
+  expected = torch_logits(found)
+  assert np.abs(expected - plain).max() > 0.1
+  assert np.abs(read(bank) - expected).max() <= 1e-4
+  merged = torch_logits(found.merge_and_unload())
+  assert np.abs(merged - expected).max() <= 1e-4
+  assert not any('vision' in n for n, _ in found.named_parameters() if 'lora' in n)
+  again = peft.load(str(tmp_path / 'adapter'), c)
+  np.testing.assert_array_equal(read(again), read(bank))
+
+
+PATTERN = r'.*(language_model).*(q_proj|down_proj)'
+OLDER = dict(
+  as_it_is=lambda k: k,
+  older=lambda k: k.replace('model.language_model.layers', 'language_model.model.layers'),
+)
+
+
+@pytest.mark.parametrize('older', OLDER)
+@pytest.mark.parametrize('name', BASES)
+def test_an_adapter_that_was_trained_on_the_multimodal_class_is_read(name, older, tmp_path):
+  base = written(name, tmp_path / 'base')
+  options = PLAIN | dict(target_modules=PATTERN, rank_pattern={r'.*layers\.1\..*': 3})
+  found = library.get_peft_model(by_transformers(base), library.LoraConfig(**options))
+  expected = torch_logits(trained(found, tmp_path / 'adapter'))
+  renamed(tmp_path / 'adapter', OLDER[older])
+  c, read = ours(base)
+  assert np.abs(read(peft.load(str(tmp_path / 'adapter'), c)) - expected).max() <= 1e-4
+
+
+def test_an_adapter_of_the_vision_tower_is_refused(tmp_path):
+  base = written('gemma3', tmp_path / 'base')
+  found = library.get_peft_model(by_transformers(base), library.LoraConfig(**PLAIN))
+  trained(found, tmp_path / 'adapter')
+  with pytest.raises(hub.HubError, match=r'vision_tower.*only the text decoder'):
+    peft.load(str(tmp_path / 'adapter'), ours(base)[0])
