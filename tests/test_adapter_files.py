@@ -78,6 +78,18 @@ def test_names_of_other_writers_are_read(spelling, adapter):
   same(peft.load(str(directory), c), bank)
 
 
+def test_patterns_are_about_names_in_full_also_where_a_file_has_less(adapter):
+  directory, c, bank = adapter
+  entries(directory, lora_alpha=7.0, alpha_pattern={'^model.layers.0.self_attn.q_proj': 10.0})
+  expected = peft.load(str(directory), c)
+  found, stored = (x['layers']['qkv']['self_attn.q_proj']['b'] for x in (expected, bank))
+  scale = found / stored
+  np.testing.assert_allclose(scale[0], 2.0, rtol=1e-5)
+  np.testing.assert_allclose(scale[1], 1.4, rtol=1e-5)
+  renamed(lambda k: k.removeprefix('base_model.model.model.'))(directory)
+  same(peft.load(str(directory), c), expected)
+
+
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_half_precision_adapters_are_read(dtype, adapter):
   directory, c, bank = adapter
@@ -222,6 +234,7 @@ FAULTS = dict(
   adalora=(put(Q + 'lora_E', (3, 1)), 'peft_type'),
   mlx_names=(renamed(lambda k: k.replace('lora_A.weight', 'lora_a')), 'mlx-lm'),
   two=(lambda d: tensors(d, two_adapters), 'one at a time'),
+  twice=(lambda d: tensors(d, lambda t: t.update({f'_orig_mod.{A}': t[A]})), 'one at a time'),
   two_models=(
     lambda d: tensors(d, lambda t: move(t, A, A.replace('model.layers', 'layers'))),
     'one at a time',

@@ -2,8 +2,10 @@
 
 import warnings
 
+import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load, load_file
 
 from rft_jax.infra import hub, peft
 from rft_jax.models.config import Lora
@@ -90,6 +92,9 @@ def test_an_exported_adapter_computes_the_same_in_peft_on_the_multimodal_base(na
   merged = torch_logits(found.merge_and_unload())
   assert np.abs(merged - expected).max() <= 1e-4
   assert not any('vision' in n for n, _ in found.named_parameters() if 'lora' in n)
+  alone = jax.tree.map(lambda x: x[:, 0], bank)
+  saved = load_file(tmp_path / 'adapter/adapter_model.safetensors')
+  assert load(peft.packed(c, alone, base_directory=base)).keys() == saved.keys()
   again = peft.load(str(tmp_path / 'adapter'), c)
   np.testing.assert_array_equal(read(again), read(bank))
 

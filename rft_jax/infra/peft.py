@@ -51,9 +51,9 @@ def save(
     json.dump(entries, file, indent=2, sort_keys=True)
 
 
-def packed(c: ModelConfig, adapter: PyTree) -> bytes:
+def packed(c: ModelConfig, adapter: PyTree, base_directory: str = '') -> bytes:
   """What `save` writes as adapter_model.safetensors, of an adapter without the bank's axis."""
-  return save_bytes(tensors(c, adapter), metadata=METADATA)
+  return save_bytes(tensors(c, adapter, trunk(c, base_directory)), metadata=METADATA)
 
 
 def tensors(c: ModelConfig, adapter: PyTree, layers: str = '') -> dict[str, np.ndarray]:

@@ -41,6 +41,10 @@ CONVERT = (
   'this beginning changed the base, and the change is not in the adapter: save it in PEFT with '
   f'path_initial_model_for_weight_conversion (not loftq), or {MERGE}'
 )
+WAYS = dict(
+  init_lora_weights=CONVERT,
+  task_type='if it is of a causal language model nevertheless, write CAUSAL_LM into the file',
+)
 REFUSED = dict(
   alora_invocation_tokens='it acts on part of a text only: train one without',
   arrow_config='it chooses among several adapters: name one of them',
@@ -84,11 +88,11 @@ class AdapterConfig(NamedTuple):
     if wanted is None:
       return None
     excluded = self.entries.get('exclude_modules')
-    if excluded and self._named(excluded, module):
+    if excluded and self._named('exclude_modules', excluded, module):
       return False
     if isinstance(wanted, str):
-      return wanted == 'all-linear' or self._named(wanted, module)
-    return self._named(wanted, module) and self._in_layers(module)
+      return wanted == 'all-linear' or self._named('target_modules', wanted, module)
+    return self._named('target_modules', wanted, module) and self._in_layers(module)
 
   def _of(self, patterns: str, default: str, module: str) -> Any:
     """The value of the first pattern that is the module's name or its end, else the default."""
@@ -97,9 +101,9 @@ class AdapterConfig(NamedTuple):
         return value
     return self.entries[default]
 
-  def _named(self, wanted: str | list[str], module: str) -> bool:
+  def _named(self, key: str, wanted: str | list[str], module: str) -> bool:
     if isinstance(wanted, str):
-      return self._match('target_modules', rf'(?:{wanted})\Z', module) is not None
+      return self._match(key, rf'(?:{wanted})\Z', module) is not None
     return any(module == name or module.endswith(f'.{name}') for name in wanted)
 
   def _in_layers(self, module: str) -> bool:
@@ -171,7 +175,7 @@ def _fault(key: str, value: Any) -> str:
     given = value.lower() if key == 'init_lora_weights' and isinstance(value, str) else value
     if any(given is fine or (isinstance(fine, str) and given == fine) for fine in KINDS[key]):
       return ''
-    way = CONVERT if key == 'init_lora_weights' else MERGE
+    way = WAYS.get(key, MERGE)
     return f'{key}={_short(value)} is not supported, only {", ".join(map(repr, KINDS[key]))}: {way}'
   if key in USED or key in IRRELEVANT or (value is None if key in ONLY_NULL else off(value)):
     return ''

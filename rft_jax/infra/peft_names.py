@@ -84,26 +84,22 @@ def target_modules(c: ModelConfig, layers: str, adapted: set[str]) -> str | list
 
 def stored(directory: str, c: ModelConfig) -> dict[tuple[int, str], Stored]:
   """(layer, module) -> what the adapter holds of it. Raises HubError for what has no place."""
-  tensors = {WRAPPERS.sub('', name): x for name, x in _tensors(directory).items()}
   file = os.path.join(directory, WEIGHTS)
   halves: dict[tuple[int, str], dict[str, tuple[str, np.ndarray]]] = {}
   seen: dict[str, str] = {}
-  for name, x in tensors.items():
+  for name, x in _tensors(directory).items():
     if TRAINING.search(name):
       continue
-    match = TENSOR.fullmatch(name)
+    match = TENSOR.fullmatch(WRAPPERS.sub('', name))
     reason = _stranger(c, match) if match else _kind(name)
     if not match or reason:
       raise HubError(f'{file}: {name} has no place: {reason}')
-    for what in ('lead', 'adapter'):
-      first = seen.setdefault(what, match[what] or '')
-      if first != (match[what] or ''):
-        raise HubError(
-          f'{file}: {name} belongs to another adapter or model than the rest: one at a time'
-        )
-    place = int(match['layer']), match['module']
-    key = match['key'].removeprefix('base_model.model.')
-    halves.setdefault(place, {})[match['which']] = key, x
+    place, which = (int(match['layer']), match['module']), match['which']
+    again = which in halves.setdefault(place, {})
+    same = all(seen.setdefault(k, match[k] or '') == (match[k] or '') for k in ('lead', 'adapter'))
+    if again or not same:
+      raise HubError(f'{file}: {name} is of another adapter or model than the rest: one at a time')
+    halves[place][which] = _key(c, match), x
   return {place: _joined(file, place, found) for place, found in halves.items()}
 
 
@@ -119,6 +115,14 @@ def _tensors(directory: str) -> dict[str, np.ndarray]:
   if not found:
     raise HubError(f'{os.path.join(directory, WEIGHTS)} holds no tensors: fetch or save it again')
   return found
+
+
+def _key(c: ModelConfig, match: re.Match) -> str:
+  """A module's full name in its base: PEFT's patterns are about that."""
+  _, prefix, key = match['key'].rpartition('base_model.model.')
+  if prefix or match['lead']:
+    return key
+  return f'{c.family.names["layers"]}.{match["layer"]}.{match["module"]}'
 
 
 def _stranger(c: ModelConfig, match: re.Match) -> str:
