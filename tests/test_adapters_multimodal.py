@@ -1,5 +1,6 @@
 """An adapter of a multimodal base carries the names that transformers gives its text decoder."""
 
+import json
 import warnings
 
 import jax
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, load_file
 
+from rft_jax.data.text import characters
 from rft_jax.infra import hub, peft
 from rft_jax.models.config import Lora
+from rft_jax.modes import export, train
+from rft_jax.modes.session import open_session
 from tests.checkpoints import rows
-from tests.peft_trials import PLAIN, renamed, torch_logits, trained
+from tests.peft_trials import PLAIN, configure, renamed, torch_logits, trained
 from tests.test_adapter_files import noisy
 from tests.test_families import HOME, logits_of
+from tests.test_journey import ROWS, journey
 
 library = pytest.importorskip('peft')
 pytest.importorskip('torch')
@@ -124,3 +129,31 @@ def test_an_adapter_of_the_vision_tower_is_refused(tmp_path):
   trained(found, tmp_path / 'adapter')
   with pytest.raises(hub.HubError, match=r'vision_tower.*only the text decoder'):
     peft.load(str(tmp_path / 'adapter'), ours(base)[0])
+
+
+def run_on(base, rows_file, **lora):
+  c = journey(base, rows_file, preset='sft', steps=2, group=1, optimizer=dict(lr=0.1, warmup=0))
+  c.model.lora.update(rank=4, alpha=5.0, **lora)
+  return c
+
+
+def test_a_run_exports_an_adapter_that_peft_uses_and_another_run_begins_with(tmp_path):
+  base, rows_file = written('gemma3', tmp_path / 'base'), tmp_path / 'rows.jsonl'
+  characters(alphabet='\n' + ''.join(map(chr, range(32, 125)))).save_pretrained(base)
+  rows_file.write_text(''.join(json.dumps(row) + '\n' for row in ROWS))
+  first = run_on(base, rows_file)
+  train.run(first, str(tmp_path / 'run'), 0.0)
+  first.export.adapter = True
+  out = export.run(first, str(tmp_path / 'run'), 0.0)['path']
+  found = library.PeftModel.from_pretrained(by_transformers(base), out)
+  expected = torch_logits(found)
+  assert np.abs(expected - torch_logits(by_transformers(base))).max() > 0.1
+
+  session = open_session(run_on(base, rows_file, path=out))
+  read = ours(base)[1]
+  assert np.abs(read(session.params()['adapters']) - expected).max() <= 1e-4
+
+  configure(out, use_dora=True)
+  with pytest.raises(hub.HubError, match='use_dora'):
+    train.run(session.config, str(tmp_path / 'other'), 0.0)
+  assert not (tmp_path / 'other').exists()
