@@ -149,6 +149,14 @@ def text(content):
   return lambda d: (d / CONFIG).write_bytes(content)
 
 
+def eight_bits(d):
+  torch = pytest.importorskip('torch')
+  from safetensors.torch import save_file as save_by_torch
+
+  found = {k: torch.tensor(v).to(torch.float8_e4m3fn) for k, v in load_file(d / WEIGHTS).items()}
+  save_by_torch(found, d / WEIGHTS)
+
+
 def cut(size):
   return lambda d: (d / WEIGHTS).write_bytes((d / WEIGHTS).read_bytes()[:size])
 
@@ -182,6 +190,7 @@ FAULTS = dict(
   other_heads=(put(B, (96, 3)), r'has shape \[96, 3\].*another model'),
   one_axis=(put(A, (96,)), r'has shape \[96\]'),
   four_bits=(lambda d: tensors(d, lambda t: t.update({A: t[A].astype(np.uint8)})), 'uint8'),
+  eight_bits=(eight_bits, 'is of a type that is not read'),
   no_number=(lambda d: tensors(d, lambda t: t.update({A: t[A] * np.nan})), 'no finite number'),
   no_rank=(lambda d: entries(d, r=...), 'has no r'),
   no_alpha=(lambda d: entries(d, lora_alpha=...), 'has no lora_alpha'),
@@ -215,7 +224,11 @@ FAULTS = dict(
   no_weights=(lambda d: (d / WEIGHTS).unlink(), 'adapter_model.bin in PEFT'),
   a_pickle=(pickled, 'adapter_model.bin in PEFT'),
   of_mlx=(of_mlx, 'mlx-lm'),
-  no_tensors=(lambda d: save_file({}, d / WEIGHTS), 'holds no tensors'),
+  no_tensors=(lambda d: save_file({}, d / WEIGHTS), 'holds no tensors of an adapter'),
+  for_training_alone=(
+    lambda d: save_file({Q + 'lora_velora_embed': np.ones(4, np.float32)}, d / WEIGHTS),
+    'holds no tensors of an adapter',
+  ),
   no_bytes=(cut(0), 'is damaged'),
   cut_header=(cut(40), 'is damaged'),
   cut_tensors=(cut(-100), 'is damaged'),

@@ -88,8 +88,6 @@ def stored(directory: str, c: ModelConfig) -> dict[tuple[int, str], Stored]:
   halves: dict[tuple[int, str], dict[str, tuple[str, np.ndarray]]] = {}
   seen: dict[str, str] = {}
   for name, x in _tensors(directory).items():
-    if TRAINING.search(name):
-      continue
     match = TENSOR.fullmatch(WRAPPERS.sub('', name))
     reason = _stranger(c, match) if match else _kind(name)
     if not match or reason:
@@ -104,6 +102,7 @@ def stored(directory: str, c: ModelConfig) -> dict[tuple[int, str], Stored]:
 
 
 def _tensors(directory: str) -> dict[str, np.ndarray]:
+  """By name, without what only training needs."""
   if not os.path.isfile(os.path.join(directory, WEIGHTS)):
     if os.path.isfile(os.path.join(directory, 'adapters.safetensors')):
       raise HubError(f'{directory} is an adapter of mlx-lm: fuse it there, name that as model.path')
@@ -111,10 +110,15 @@ def _tensors(directory: str) -> dict[str, np.ndarray]:
       f'{directory} has no {WEIGHTS}: fetch it, or load an adapter_model.bin in PEFT and '
       'save_pretrained it again'
     )
-  found = safetensors_of(directory, WEIGHTS)
-  if not found:
-    raise HubError(f'{os.path.join(directory, WEIGHTS)} holds no tensors: fetch or save it again')
-  return found
+  file = os.path.join(directory, WEIGHTS)
+  try:
+    found = safetensors_of(directory, WEIGHTS)
+  except AttributeError as error:  # that is how NumPy answers for eight bits
+    raise HubError(f'{file} is of a type that is not read ({error}): save it as float32') from error
+  held = {name: x for name, x in found.items() if not TRAINING.search(name)}
+  if not held:
+    raise HubError(f'{file} holds no tensors of an adapter: fetch or save it again')
+  return held
 
 
 def _key(c: ModelConfig, match: re.Match) -> str:
