@@ -50,6 +50,8 @@ SAME = dict(
   everything=dict(target_modules=EVERYTHING),
   all_linear=dict(target_modules='all-linear'),
   regex=dict(target_modules=r'.*\.(0|2)\.self_attn\.[qv]_proj'),
+  regex_with_flags=dict(target_modules=r'(?i)MODEL\.layers\.\d+\.(self_attn|mlp)\.(q|down)_PROJ'),
+  regex_of_two=dict(target_modules=r'(.*text.*q_proj)|(\bmodel\.layers\.[\d]{1,}\.mlp\.up_proj)'),
   by_default=dict(target_modules=None),
   by_full_name=dict(target_modules=['model.layers.1.mlp.up_proj', '2.mlp.down_proj']),
   exclude_modules=dict(exclude_modules=['1.self_attn.q_proj']),

@@ -103,7 +103,7 @@ class AdapterConfig(NamedTuple):
 
   def _named(self, key: str, wanted: str | list[str], module: str) -> bool:
     if isinstance(wanted, str):
-      return self._match(key, rf'(?:{wanted})\Z', module) is not None
+      return self._match(key, wanted, module, re.fullmatch) is not None
     return any(module == name or module.endswith(f'.{name}') for name in wanted)
 
   def _in_layers(self, module: str) -> bool:
@@ -118,9 +118,9 @@ class AdapterConfig(NamedTuple):
     match = next(filter(None, found), None)
     return bool(match) and int(match[1]) in ([layers] if isinstance(layers, int) else layers)
 
-  def _match(self, key: str, pattern: str, module: str) -> re.Match | None:
+  def _match(self, key: str, pattern: str, module: str, how: Any = re.match) -> re.Match | None:
     try:
-      return re.match(pattern, module)
+      return how(pattern, module)
     except re.error as error:
       raise HubError(f'{self.file}: {key} holds {pattern!r}, no pattern: {error}') from error
 
