@@ -26,7 +26,10 @@ def run(config, workdir: str, started: float) -> dict:
   with restored(session, workdir) as found:
     weights, step = found.state.weights, found.step
   if c.adapter:
-    peft.save(directory, architecture, weights['adapters'], base=config.model.path)
+    where = session.model.directory
+    peft.save(
+      directory, architecture, weights['adapters'], base=config.model.path, base_directory=where
+    )
   else:
     params = merged(session, weights)
     tokenizer, dtype = session.tokenizer, c.dtype
