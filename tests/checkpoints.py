@@ -43,7 +43,6 @@ LONGROPE = dict(
   rope_type='longrope',
   short_factor=[1.1, 1.7, 2.9],
   long_factor=[9.0] * 3,
-  original_max_position_embeddings=240,
   partial_rotary_factor=0.75,
 )
 YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16)
@@ -120,7 +119,7 @@ CHECKPOINTS = dict(
   ),
   phi3=dict(QWEN2, model_type='phi3', sliding_window=7, rms_norm_eps=1e-4, **theta(3e4)),
   phi4_mini=dict(
-    QWEN2 | dict(max_position_embeddings=1024),
+    QWEN2 | dict(max_position_embeddings=1024, original_max_position_embeddings=240),
     model_type='phi3',
     tie_word_embeddings=True,
     **theta(3e4, **LONGROPE),

@@ -268,5 +268,5 @@ def test_longrope_is_refused_beyond_its_short_factors(tmp_path):
   expected = reference_logits(reference(tmp_path), tokens, mask)
   np.testing.assert_allclose(logits_of(c, variables, tokens, mask), expected, atol=1e-4)
   wide = ((0, 0), (0, 1))
-  with pytest.raises(ConfigError, match='241 tokens.*240 positions.*longrope'):
+  with pytest.raises(ConfigError, match=r'241 tokens.*240 positions.*longrope'):
     logits_of(c, variables, np.pad(tokens, wide), np.pad(mask, wide))
