@@ -2,6 +2,7 @@
 default."""
 
 import random
+from typing import Any
 
 from rft_jax.models.config import FULL, SLIDING, ModelConfig
 from rft_jax.models.families import FAMILIES
@@ -9,7 +10,7 @@ from rft_jax.models.hf_config import FIELDS
 
 LAYERS = 3
 LENGTH = dict(original_max_position_embeddings=16)
-SCALINGS = (
+SCALINGS: tuple[dict[str, Any], ...] = (
   {},
   dict(rope_type='linear', factor=2.0),
   dict(rope_type='llama3', factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, **LENGTH),
@@ -25,7 +26,7 @@ SCALINGS = (
   ),
 )
 PLAIN = 'default', 'linear', 'llama3', 'yarn'
-VALUES = dict(
+VALUES: dict[str, Any] = dict(
   attention_scale=20**-0.5,
   attn_logit_softcapping=2.0,
   final_logit_softcapping=3.0,
@@ -40,7 +41,7 @@ VALUES = dict(
 
 def architecture(kind: str, seed: int) -> ModelConfig:
   rng, family = random.Random(f'{kind} {seed}'), FAMILIES[kind]
-  fields = {name: _value(name) for name in family.reads}
+  fields: dict[str, Any] = {name: _value(name) for name in family.reads}
   if 'head_dim' not in family.keys:
     fields |= dict(num_key_value_heads=2, head_dim=12)
   if family.positions == 'rope':
@@ -51,7 +52,7 @@ def architecture(kind: str, seed: int) -> ModelConfig:
   fields |= _windows(family.sliding, rng)
   if SLIDING not in fields.get('layer_types', ()):
     fields.pop('rope_local_theta', None)
-  whole = dict(num_key_value_heads=4, head_dim=8) | fields
+  whole: dict[str, Any] = dict(num_key_value_heads=4, head_dim=8) | fields
   return ModelConfig(
     97,
     32,
@@ -73,10 +74,10 @@ def _scalings(family) -> list[dict]:
   return known[:2] if 'rope_local_theta' in family.reads else known
 
 
-def _value(name: str):
+def _value(name: str) -> Any:
   if name in VALUES:
     return VALUES[name]
-  default = FIELDS[name].default
+  default: Any = FIELDS[name].default
   return not default if isinstance(default, bool) else type(default)(1.5 * (default or 1))
 
 

@@ -4,13 +4,15 @@ import dataclasses
 import inspect
 import json
 import re
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rft_jax.infra import hub
 from rft_jax.infra.hub_config import WRAPPERS, completed, exported
-from rft_jax.models.config import FULL, SCALINGS
+from rft_jax.models.config import SCALINGS
 from rft_jax.models.families import FAMILIES
 from rft_jax.models.hf_config import read_config, write_config
 from rft_jax.models.hf_keys import IRRELEVANT, NEUTRAL, irrelevant
@@ -73,10 +75,10 @@ def test_every_key_that_the_code_of_a_family_reads_is_used_or_of_no_account(kind
   from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
   model = AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[kind]]
-  source = inspect.getsource(inspect.getmodule(model))
+  source = inspect.getsource(sys.modules[model.__module__])
   pattern = r'config\.([a-z_0-9]+)|getattr\((?:self\.)?config, "([a-z_0-9]+)"'
   read = {a or b for a, b in re.findall(pattern, source)}
-  names = CONFIG_MAPPING[kind].attribute_map
+  names: dict[str, str] = CONFIG_MAPPING[kind].attribute_map
   entries, unjudged = entries_of(kind), set()
   plain = read_config(entries)
   for key in {names.get(k, k) for k in read}:
@@ -87,9 +89,9 @@ def test_every_key_that_the_code_of_a_family_reads_is_used_or_of_no_account(kind
   assert not unjudged
 
 
-def strange(key: str):
+def strange(key: str) -> Any:
   """Another value than what any file has."""
-  values = dict(
+  values: dict[str, Any] = dict(
     architectures=['Other'],
     auto_map=dict(AutoConfig='configuration_x.X'),
     dtype='bfloat16',
@@ -215,7 +217,7 @@ def test_frequencies_are_those_of_transformers(rope, outside):
   entries = {k: v for k, v in entries.items() if k != 'rope_parameters'}
   entries |= dict(rope_scaling=json.loads(json.dumps(rope)))
   c = read_config(completed(entries))
-  found, scale = frequencies(c, c.kinds[0] if c.kinds else FULL)
+  found, scale = frequencies(c, c.kinds[0])
   embedding = LlamaRotaryEmbedding(LlamaConfig(**entries))
   np.testing.assert_allclose(found, embedding.inv_freq.numpy(), rtol=1e-5)
   assert scale == pytest.approx(embedding.attention_scaling)
