@@ -1,0 +1,177 @@
+"""Local files as lines, unpacked where their names end in .gz, and a fingerprint of their bytes.
+
+What is read stays what it was when the file was opened: a file that changes meanwhile is an error,
+and nothing is taken from a cache that the file's name or date might deceive.
+"""
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from rft_jax.registry import ConfigError, UserError
+
+BLOCK = 2**20
+WIDE = (b'\xff\xfe', b'\xfe\xff')  # the marks that UTF-16 and UTF-32 begin with
+Stamp = tuple[int, int, int]
+
+
+class BadRow(ConfigError):
+  """A row that cannot be used: the message says of which column, and why. Where rows are listed it
+  may stand for one, and as the last of a file for all that is lost."""
+
+
+class Changed(UserError):
+  """A file is no longer what it was when the run began to read it."""
+
+
+class Again:
+  """An iterable that starts anew each time; a BadRow that ends it early is its last item."""
+
+  def __init__(self, start: Callable[[], Iterable[Any]]):
+    self.start = start
+
+  def __iter__(self) -> Iterator[Any]:
+    try:
+      yield from self.start()
+    except BadRow as error:
+      yield error
+
+
+class Lines:
+  """The lines of a file by number, without their ends; each is read when it is asked for. Of a file
+  that is cut the last one is a BadRow."""
+
+  def __init__(self, path: str):
+    self.path, self.lost = path, None
+    self.file = self._unpacked() if packed(path) else opened(path, buffering=0)
+    self.stamp = stamp(self.file)
+    ends, at, last = [np.zeros(1, np.int64)], 0, b'\n'
+    for block in blocks(self.file, path):
+      ends.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord('\n')) + at + 1)
+      at, last = at + len(block), block[-1:]
+    if last != b'\n' and not self.lost:
+      ends.append(np.array([at]))
+    self.starts = np.concatenate(ends).astype(np.int64)
+
+  def __len__(self) -> int:
+    return len(self.starts) - 1 + bool(self.lost)
+
+  def __getitem__(self, number: int) -> bytes | BadRow:
+    if self.lost and number == len(self) - 1:
+      return self.lost
+    if stamp(self.file) != self.stamp:
+      raise Changed(f'{self.path} was changed while it is read: {START}')
+    start, end = int(self.starts[number]), int(self.starts[number + 1])
+    return os.pread(self.file.fileno(), end - start, start).rstrip(b'\r\n')
+
+  def _unpacked(self):
+    file: Any = tempfile.TemporaryFile()
+    try:
+      with contextlib.closing(unpacked(self.path)) as found:
+        for block in found:
+          file.write(block)
+    except BadRow as error:
+      self.lost = error
+    file.flush()
+    file.seek(0)
+    return file
+
+
+START = 'put back what it was, or start again in another --workdir'
+
+
+def packed(path: str) -> bool:
+  return path.lower().endswith('.gz')
+
+
+def opened(path: str, buffering: int = -1) -> Any:
+  """A file of bytes. Raises ConfigError where it cannot be read."""
+  try:
+    return open(path, 'rb', buffering)
+  except OSError as error:
+    raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
+
+
+def stamp(file) -> Stamp:
+  """What tells that a file was written to."""
+  found = os.fstat(file.fileno())
+  return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def unpacked(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
+  """The bytes of a file in blocks. Raises ConfigError where it cannot be read, BadRow where a
+  packed one ends too early, Changed if it is not the `wanted` one."""
+  with opened(path) as file:
+    if wanted and stamp(file) != wanted:
+      raise Changed(f'{path} was changed since it was opened: {START}')
+    yield from blocks(gzip.GzipFile(fileobj=file) if packed(path) else file, path)
+
+
+def blocks(file, path: str) -> Iterator[bytes]:
+  """What is left of an open file."""
+  read, first = getattr(file, 'read1', file.read), True
+  while True:
+    try:
+      block = read(BLOCK)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+      if first:
+        raise ConfigError(f'{path} cannot be unpacked: {error}') from error
+      raise BadRow(f'the file is damaged and ends here, what follows is lost ({error})') from error
+    except OSError as error:
+      raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
+    if not block:
+      return
+    if first:
+      check_narrow(block[:4], path)
+    yield block
+    first = False
+
+
+def check_narrow(head: bytes, path: str) -> None:
+  """Raises ConfigError for texts in units of two or four bytes."""
+  if head[:2] in WIDE or head[1:4:2] == b'\0\0' or (len(head) == 4 and head[::2] == b'\0\0'):
+    raise ConfigError(
+      f'{path} is UTF-16 or UTF-32, it must be UTF-8: convert it (iconv -f UTF-16 -t UTF-8)'
+    )
+
+
+def lines(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
+  """The lines of a file in turn, with their ends; what follows the last end of a damaged file is
+  no line. Raises as `unpacked` does."""
+  rest = b''
+  for block in unpacked(path, wanted):
+    *whole, rest = (rest + block).split(b'\n')
+    for line in whole:
+      yield line + b'\n'
+  if rest:
+    yield rest
+
+
+def as_text(data: bytes) -> str:
+  """Never fails: bytes that are no UTF-8 become halves of characters, which `columns` refuses in
+  the rows that use them."""
+  return data.decode('utf-8', 'surrogateescape').removeprefix('\ufeff')
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(path: str, seen: tuple[int, ...]) -> str:
+  with opened(path) as file:
+    found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+  return f'{seen[1]:,} bytes, {found.hexdigest()}'
+
+
+def digest(path: str) -> str:
+  """The size of a file and a hash of its bytes."""
+  try:
+    with opened(path) as file:
+      return _digest(os.path.abspath(path), (*stamp(file), os.fstat(file.fileno()).st_ctime_ns))
+  except OSError as error:
+    raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
