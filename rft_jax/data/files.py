@@ -24,8 +24,12 @@ Stamp = tuple[int, int, int]
 
 
 class BadRow(ConfigError):
-  """A row that cannot be used: the message says of which column, and why. Where rows are listed it
-  may stand for one, and as the last of a file for all that is lost."""
+  """A row that cannot be used: the message says of which column, and why. Where rows are
+  listed it stands for one."""
+
+
+class Lost(BadRow):
+  """Stands for all rows of a file from its place on."""
 
 
 class Changed(UserError):
@@ -33,7 +37,7 @@ class Changed(UserError):
 
 
 class Again:
-  """An iterable that starts anew each time; a BadRow that ends it early is its last item."""
+  """An iterable that starts anew each time; Lost, which ends it early, is its last item."""
 
   def __init__(self, start: Callable[[], Iterable[Any]]):
     self.start = start
@@ -41,13 +45,13 @@ class Again:
   def __iter__(self) -> Iterator[Any]:
     try:
       yield from self.start()
-    except BadRow as error:
+    except Lost as error:
       yield error
 
 
 class Lines:
   """The lines of a file by number, without their ends; each is read when it is asked for. Of a file
-  that is cut the last one is a BadRow."""
+  that is cut the last one is Lost."""
 
   def __init__(self, path: str):
     self.path, self.lost = path, None
@@ -78,7 +82,7 @@ class Lines:
       with contextlib.closing(unpacked(self.path)) as found:
         for block in found:
           file.write(block)
-    except BadRow as error:
+    except Lost as error:
       self.lost = error
     file.flush()
     file.seek(0)
@@ -107,7 +111,7 @@ def stamp(file) -> Stamp:
 
 
 def unpacked(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
-  """The bytes of a file in blocks. Raises ConfigError where it cannot be read, BadRow where a
+  """The bytes of a file in blocks. Raises ConfigError where it cannot be read, Lost where a
   packed one ends too early, Changed if it is not the `wanted` one."""
   with opened(path) as file:
     if wanted and stamp(file) != wanted:
@@ -124,7 +128,7 @@ def blocks(file, path: str) -> Iterator[bytes]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
       if first:
         raise ConfigError(f'{path} cannot be unpacked: {error}') from error
-      raise BadRow(f'the file is damaged and ends here, what follows is lost ({error})') from error
+      raise Lost(f'the file is damaged and ends here, what follows is lost ({error})') from error
     except OSError as error:
       raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
     if not block:

@@ -41,7 +41,7 @@ FILLING = Filling()
 def field_path(name: str) -> tuple[str, list[str]]:
   """'a[0].b' -> 'a', ['0', 'b']. Raises ValueError for anything else."""
   first, *steps = name.replace('[', '.[').split('.')
-  if not first or any(step in ('', '[]') or step[-1:] != ']' and '[' in step for step in steps):
+  if not first or any(step in ('', '[]') or (step[-1:] != ']' and '[' in step) for step in steps):
     raise ValueError(f'field {name!r} names no column')
   return first, [step.strip('[]') for step in steps]
 
@@ -54,7 +54,9 @@ def inside(value: Any, step: str, name: str) -> Any:
   elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
     found = value[int(step)]
   if found is None:
-    raise BadRow(f'{name!r}: there is no {step!r} in {type(value).__name__} of {len_of(value)}')
+    raise BadRow(
+      f'column {name!r}: there is no {step!r} in {type(value).__name__} of {len_of(value)}'
+    )
   return found
 
 

@@ -1,5 +1,5 @@
-"""Rows of JSON: lines, an array, objects one after the other; each is parsed when it is used, so that
-a bad one is known by its number."""
+"""Rows of JSON: lines, an array, objects one after the other. Each is parsed when it is used, so a
+bad one is known by its number."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rft_jax.data.files import BadRow, Lines, as_text, lines, unpacked
+from rft_jax.data.files import Again, BadRow, Lines, Lost, as_text, lines, unpacked
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
@@ -18,7 +18,8 @@ ROOT = 'data'  # the name of the list in {"data": [...]}
 
 def json_rows(path: str) -> Sequence[Any]:
   """Of a file of any of these forms, or an object whose list "data" holds them."""
-  first = list(itertools.islice((x for x in lines(path) if x.strip()), PEEK))
+  there = (line for line in Again(lambda: lines(path)) if isinstance(line, bytes) and line.strip())
+  first = list(itertools.islice(there, PEEK))
   listed = bool(first) and as_text(first[0]).lstrip()[:1] == '['
   whole = [value for value in map(attempted, first) if isinstance(value, dict)]
   if whole and not listed and not rooted(whole[0]):
@@ -72,14 +73,14 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     try:
       end = decoder.raw_decode(text, at)[1]
     except (ValueError, RecursionError) as error:
-      raise BadRow(f'{reason(error)}: {shorten(text[at : at + 80])!r}; the rest is lost') from error
+      raise Lost(f'{reason(error)}: {shorten(text[at : at + 80])!r}; the rest is lost') from error
     yield at, end
     at = after(text, end)
   else:
     if listed:
-      raise BadRow('the file ends before its list does: it was cut')
+      raise Lost('the file ends before its list does: it was cut')
   if at < len(text):
-    raise BadRow(f'more follows the end of the list: {shorten(text[at : at + 80])!r}')
+    raise Lost(f'more follows the end of the list: {shorten(text[at : at + 80])!r}')
 
 
 def after(text: str, at: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rft_jax.data.files import BadRow, Changed, Stamp, opened, stamp
+from rft_jax.data.files import Changed, Lost, Stamp, opened, stamp
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
@@ -21,7 +21,7 @@ def parquet_row(row: Any) -> dict[str, Any]:
 
 
 class ParquetRows:
-  """Tables of one row each. Of a file whose later part cannot be read the last one is a BadRow."""
+  """Tables of one row each. Of a file whose later part cannot be read the last one is a Lost."""
 
   def __init__(self, path: str):
     import pyarrow as pa
@@ -34,7 +34,7 @@ class ParquetRows:
           for batch in found:
             counts.append(len(batch))
             writer.write_batch(batch)
-        except BadRow as error:
+        except Lost as error:
           self.lost = error
       mapped = pa.ipc.open_file(pa.memory_map(file.name))
     self.batches = [mapped.get_batch(i) for i in range(mapped.num_record_batches)]
@@ -59,7 +59,7 @@ def parquet_stream(path: str, wanted: Stamp) -> Iterator[Any]:
 
 
 def batches(path: str, wanted: Stamp | None = None) -> Iterator[Any]:
-  """The schema, then some rows at a time. Raises ConfigError for what is no parquet, BadRow where a
+  """The schema, then some rows at a time. Raises ConfigError for what is no parquet, Lost where a
   later part is damaged."""
   import pyarrow.parquet as pq
 
@@ -69,7 +69,7 @@ def batches(path: str, wanted: Stamp | None = None) -> Iterator[Any]:
     if os.fstat(file.fileno()).st_size == 0:
       raise ConfigError(f'{path} cannot be read as parquet: it is empty')
     try:
-      table = pq.ParquetFile(file)
+      table = pq.ParquetFile(file, page_checksum_verification=True)
       schema = plain(table.schema_arrow)
     except Exception as error:  # whatever the reader of a broken file raises
       raise ConfigError(f'{path} cannot be read as parquet: {shorten(error, 200)}') from error
@@ -83,7 +83,7 @@ def batches(path: str, wanted: Stamp | None = None) -> Iterator[Any]:
       except StopIteration:
         return
       except Exception as error:
-        raise BadRow(
+        raise Lost(
           f'the file is damaged and ends here, what follows is lost ({shorten(error, 100)})'
         ) from error
       yield batch

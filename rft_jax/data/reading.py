@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rft_jax.data.sources import BadRow, Source
+from rft_jax.data.files import BadRow, Lost
+from rft_jax.data.sources import Source
 from rft_jax.data.splits import SPLITS
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError, UserError
@@ -51,7 +52,9 @@ class Reader:
       reason = f'cannot be used ({type(error).__name__}: {shorten(error)})'
     if not self.skip:
       raise ConfigError(f"{place}: {reason} (mend it, or leave it out by bad='skip')") from error
-    if not self.skipped:
+    if isinstance(error, Lost):
+      print(f'{place}: {reason}', file=sys.stderr)
+    elif not self.skipped:
       print(f'leaving out bad rows, such as {place}: {reason}', file=sys.stderr)
     self.skipped[place] = reason
 
@@ -105,11 +108,17 @@ class Walk:
   example(number) is a function of the number: block number // buffer is read from wherever an
   iterator stands before it, else from the start, so that reading on is cheap and going back or
   starting late costs reading all rows before. start() -> the examples from the first on; seed None:
-  in order.
+  in order. what: is named where there are none.
   """
 
-  def __init__(self, start: Callable[[], Iterator[Example]], buffer: int, seed: int | None):
-    self.start, self.buffer, self.seed = start, buffer, seed
+  def __init__(
+    self,
+    start: Callable[[], Iterator[Example]],
+    buffer: int,
+    seed: int | None,
+    what: str = 'the data set',
+  ):
+    self.start, self.buffer, self.seed, self.what = start, buffer, seed, what
     self.size: int | None = None
     self.order: tuple[tuple[int, int], np.ndarray] | None = None
     self.open: dict[int, Iterator[Example]] = {}
@@ -122,7 +131,7 @@ class Walk:
     block = self._block(index)
     if place >= len(block):
       if not self.size:
-        raise ConfigError('the data set holds no examples of this split')
+        raise ConfigError(f'{self.what} holds no examples of this split')
       return self.example(number)  # the end was met, and with it the number of examples
     return block[place if self.seed is None else self._shuffled((epoch, index), len(block))[place]]
 

@@ -1,12 +1,12 @@
-"""Rows of data sets: local files of jsonl, json, parquet, csv and tsv, and splits of a hub data set.
+"""Rows of data sets: local files of jsonl, json, parquet, csv and tsv, and splits of the hub's.
 
-Rows are known by number and parsed one at a time, so that a bad one stops nothing else. Nothing of a
-local file is taken from a cache.
+Rows are known by number and parsed one at a time, so that a bad one stops nothing else. Of a local
+file nothing is taken from a cache.
 """
 
 import glob
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from rft_jax.data.delimited import csv_rows
@@ -111,7 +111,22 @@ def open_hub(name: str, subset: str, split: str, streaming: bool) -> Source:
       f'data set {name!r} (subset={subset!r}, split={split!r}) cannot be loaded: '
       f'{shorten(error, 200)}; a local file needs one of the endings {", ".join(KINDS)}'
     ) from error
-  return Source(f'{name}[{split}]', rows, dict, str(getattr(rows, '_fingerprint', '')))
+  what, known = f'{name}[{split}]', str(getattr(rows, '_fingerprint', ''))
+  return Source(what, Again(lambda: received(rows, what)) if streaming else rows, dict, known)
+
+
+def received(rows: Iterable[Any], what: str) -> Iterator[Any]:
+  """Raises ConfigError where the hub sends no more: what follows is not lost, but not here."""
+  number = 0
+  try:
+    for row in rows:
+      yield row
+      number += 1
+  except Exception as error:  # network and formats: each library has its own
+    raise ConfigError(
+      f'{what} cannot be read on after row {number} ({type(error).__name__}: {shorten(error)}): '
+      'the same command goes on from the last checkpoint, or use streaming=False'
+    ) from error
 
 
 def column(row: dict[str, Any], name: str) -> Any:
