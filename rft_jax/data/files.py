@@ -4,14 +4,13 @@ What is read stays what it was when the file was opened: a file that changes mea
 and nothing is taken from a cache that the file's name or date might deceive.
 """
 
-import contextlib
 import functools
 import gzip
 import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class Again:
       yield error
 
 
-class Lines:
+class Lines(Sequence):
   """The lines of a file by number, without their ends; each is read when it is asked for. Of a file
   that is cut the last one is Lost."""
 
@@ -68,7 +67,7 @@ class Lines:
   def __len__(self) -> int:
     return len(self.starts) - 1 + bool(self.lost)
 
-  def __getitem__(self, number: int) -> bytes | BadRow:
+  def __getitem__(self, number: Any) -> Any:
     if self.lost and number == len(self) - 1:
       return self.lost
     if stamp(self.file) != self.stamp:
@@ -79,9 +78,8 @@ class Lines:
   def _unpacked(self):
     file: Any = tempfile.TemporaryFile()
     try:
-      with contextlib.closing(unpacked(self.path)) as found:
-        for block in found:
-          file.write(block)
+      for block in unpacked(self.path):
+        file.write(block)
     except Lost as error:
       self.lost = error
     file.flush()

@@ -1,6 +1,5 @@
 """Rows of a parquet file by number, unpacked into a temporary file that is mapped into memory."""
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,8 +26,9 @@ class ParquetRows:
     import pyarrow as pa
 
     self.lost, self.batches, counts = None, [], [0]
-    with contextlib.closing(batches(path)) as found, tempfile.NamedTemporaryFile() as file:
-      schema = next(found)
+    found = batches(path)
+    schema = next(found)
+    with tempfile.NamedTemporaryFile() as file:
       with pa.OSFile(file.name, 'wb') as sink, pa.ipc.new_file(sink, schema) as writer:
         try:
           for batch in found:

@@ -47,9 +47,7 @@ class Reader:
     row's fault as it is."""
     if isinstance(error, MemoryError | UserError) and not isinstance(error, ConfigError):
       raise error
-    reason = str(error)
-    if not isinstance(error, ConfigError):
-      reason = f'cannot be used ({type(error).__name__}: {shorten(error)})'
+    reason = described(error)
     if not self.skip:
       raise ConfigError(f"{place}: {reason} (mend it, or leave it out by bad='skip')") from error
     if isinstance(error, Lost):
@@ -58,11 +56,28 @@ class Reader:
       print(f'leaving out bad rows, such as {place}: {reason}', file=sys.stderr)
     self.skipped[place] = reason
 
+  def fitting(self, encode: Callable[[Example], object]) -> 'Reader':
+    """A reader to which rows that `encode` refuses are bad too; both count together."""
+
+    def convert(row: dict) -> Example:
+      example = self.convert(row)
+      encode(example)
+      return example
+
+    fitted = Reader(convert, self.skip)
+    fitted.skipped = self.skipped
+    return fitted
+
   def all(self, sources: Iterable[Source]) -> Iterator[Example | None]:
     """Every row in order, None for a bad one."""
     for source in sources:
       for number, fetch in enumerate(fetches(source.rows)):
         yield self(source, number, fetch)
+
+
+def described(error: Exception) -> str:
+  known = isinstance(error, ConfigError)
+  return str(error) if known else f'cannot be used ({type(error).__name__}: {shorten(error)})'
 
 
 def fetches(rows: Any) -> Iterator[Callable[[], Any]]:
