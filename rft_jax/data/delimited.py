@@ -6,14 +6,14 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rft_jax.data.files import BadRow, Stamp, as_text, lines
+from rft_jax.data.files import BadRow, as_text, lines
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
 LONGEST = 2**26  # characters of a field: a quote that is never closed ends there
 
 
-def csv_rows(path: str, delimiter: str, wanted: Stamp | None = None) -> Iterator[dict | BadRow]:
+def csv_rows(path: str, delimiter: str, wanted: str = '') -> Iterator[dict | BadRow]:
   """Raises ConfigError for a header that cannot be used, and as files.lines does."""
   found = records(
     (as_text(part) for line in lines(path, wanted) for part in ended(line)), delimiter

@@ -19,6 +19,7 @@ from rft_jax.registry import ConfigError, UserError
 
 BLOCK = 2**20
 WIDE = (b'\xff\xfe', b'\xfe\xff')  # the marks that UTF-16 and UTF-32 begin with
+ANEW = 'put back what it was, or start again in another --workdir'
 Stamp = tuple[int, int, int]
 
 
@@ -53,7 +54,7 @@ class Lines(Sequence):
   that is cut the last one is Lost."""
 
   def __init__(self, path: str):
-    self.path, self.lost = path, None
+    self.path, self.lost, self.digest = path, None, digest(path)
     self.file = self._unpacked() if packed(path) else opened(path, buffering=0)
     self.stamp = stamp(self.file)
     ends, at, last = [np.zeros(1, np.int64)], 0, b'\n'
@@ -71,9 +72,15 @@ class Lines(Sequence):
     if self.lost and number == len(self) - 1:
       return self.lost
     if stamp(self.file) != self.stamp:
-      raise Changed(f'{self.path} was changed while it is read: {START}')
+      self._look_again()
     start, end = int(self.starts[number]), int(self.starts[number + 1])
     return os.pread(self.file.fileno(), end - start, start).rstrip(b'\r\n')
+
+  def _look_again(self) -> None:
+    """Whoever touches a file has not changed it."""
+    if hashed(self.file) != self.digest:
+      raise Changed(f'{self.path} was changed while it is read: {ANEW}')
+    self.stamp = stamp(self.file)
 
   def _unpacked(self):
     file: Any = tempfile.TemporaryFile()
@@ -85,9 +92,6 @@ class Lines(Sequence):
     file.flush()
     file.seek(0)
     return file
-
-
-START = 'put back what it was, or start again in another --workdir'
 
 
 def packed(path: str) -> bool:
@@ -108,12 +112,11 @@ def stamp(file) -> Stamp:
   return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def unpacked(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
+def unpacked(path: str, wanted: str = '') -> Iterator[bytes]:
   """The bytes of a file in blocks. Raises ConfigError where it cannot be read, Lost where a
-  packed one ends too early, Changed if it is not the `wanted` one."""
+  packed one ends too early, Changed if it has another digest than `wanted`."""
+  check_digest(path, wanted)
   with opened(path) as file:
-    if wanted and stamp(file) != wanted:
-      raise Changed(f'{path} was changed since it was opened: {START}')
     yield from blocks(gzip.GzipFile(fileobj=file) if packed(path) else file, path)
 
 
@@ -145,7 +148,7 @@ def check_narrow(head: bytes, path: str) -> None:
     )
 
 
-def lines(path: str, wanted: Stamp | None = None) -> Iterator[bytes]:
+def lines(path: str, wanted: str = '') -> Iterator[bytes]:
   """The lines of a file in turn, with their ends; what follows the last end of a damaged file is
   no line. Raises as `unpacked` does."""
   rest = b''
@@ -163,17 +166,29 @@ def as_text(data: bytes) -> str:
   return data.decode('utf-8', 'surrogateescape').removeprefix('\ufeff')
 
 
+def digest(path: str) -> str:
+  """The size of a file and a hash of its bytes. Raises ConfigError where it cannot be read."""
+  with opened(path) as file:
+    return _digest(os.path.abspath(path), (*stamp(file), os.fstat(file.fileno()).st_ctime_ns))
+
+
 @functools.lru_cache(maxsize=1024)
 def _digest(path: str, seen: tuple[int, ...]) -> str:
+  """Of a file that looks as it did when it was last hashed: `seen` tells."""
   with opened(path) as file:
-    found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
-  return f'{seen[1]:,} bytes, {found.hexdigest()}'
+    try:
+      return hashed(file)
+    except OSError as error:
+      raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
 
 
-def digest(path: str) -> str:
-  """The size of a file and a hash of its bytes."""
-  try:
-    with opened(path) as file:
-      return _digest(os.path.abspath(path), (*stamp(file), os.fstat(file.fileno()).st_ctime_ns))
-  except OSError as error:
-    raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
+def hashed(file) -> str:
+  file.seek(0)
+  found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+  return f'{os.fstat(file.fileno()).st_size:,} bytes, {found.hexdigest()}'
+
+
+def check_digest(path: str, wanted: str) -> None:
+  """Raises Changed where a file is not what it was."""
+  if wanted and digest(path) != wanted:
+    raise Changed(f'{path} was changed since it was opened: {ANEW}')

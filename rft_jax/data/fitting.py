@@ -74,10 +74,11 @@ def bad_rows(table: Table, encode: Encode, size: int | None) -> Iterator[tuple[i
       good += not reason
       if reason:
         yield number, place, reason
-    if progress is None and time.monotonic() - began > PATIENCE:
-      progress = Progress(len(table.kept), start, 'looking at rows')
+    done = start + len(places)
     if progress:
-      progress.update(start + len(places))
+      progress.update(done)
+    elif time.monotonic() - began > PATIENCE:
+      progress = Progress(len(table.kept), done, 'looking at rows', unit='row')
   if progress:
     progress.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rft_jax.data.files import Changed, Lost, Stamp, opened, stamp
+from rft_jax.data.files import Lost, check_digest, opened
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
@@ -50,7 +50,7 @@ class ParquetRows:
     return self.batches[at].slice(number - int(self.starts[at]), 1)
 
 
-def parquet_stream(path: str, wanted: Stamp) -> Iterator[Any]:
+def parquet_stream(path: str, wanted: str) -> Iterator[Any]:
   found = batches(path, wanted)
   next(found)
   for batch in found:
@@ -58,14 +58,13 @@ def parquet_stream(path: str, wanted: Stamp) -> Iterator[Any]:
       yield batch.slice(number, 1)
 
 
-def batches(path: str, wanted: Stamp | None = None) -> Iterator[Any]:
+def batches(path: str, wanted: str = '') -> Iterator[Any]:
   """The schema, then some rows at a time. Raises ConfigError for what is no parquet, Lost where a
   later part is damaged."""
   import pyarrow.parquet as pq
 
+  check_digest(path, wanted)
   with opened(path) as file:
-    if wanted and stamp(file) != wanted:
-      raise Changed(f'{path} was changed since it was opened: put back what it was')
     if os.fstat(file.fileno()).st_size == 0:
       raise ConfigError(f'{path} cannot be read as parquet: it is empty')
     try:

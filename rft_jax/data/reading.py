@@ -50,7 +50,7 @@ class Reader:
     reason = described(error)
     if not self.skip:
       raise ConfigError(f"{place}: {reason} (mend it, or leave it out by bad='skip')") from error
-    if isinstance(error, Lost):
+    if isinstance(error, Lost) and place not in self.skipped:
       print(f'{place}: {reason}', file=sys.stderr)
     elif not self.skipped:
       print(f'leaving out bad rows, such as {place}: {reason}', file=sys.stderr)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from rft_jax.data.delimited import csv_rows
-from rft_jax.data.files import Again, BadRow, Lines, Stamp, digest, lines, opened, stamp
+from rft_jax.data.files import Again, BadRow, Lines, digest, lines
 from rft_jax.data.jsons import json_line, json_rows
 from rft_jax.data.parquet import ParquetRows, parquet_row, parquet_stream
 from rft_jax.data.text import shorten
@@ -73,18 +73,17 @@ def kind_of(path: str) -> str:
 def open_file(path: str, streaming: bool) -> Source:
   """Raises ConfigError for a file that cannot be read, or is not of its kind."""
   kind = kind_of(path)
-  with opened(path) as file:
-    seen = stamp(file)
+  seen = digest(path)
   if kind == 'parquet':
     rows = Again(lambda: parquet_stream(path, seen)) if streaming else ParquetRows(path)
-    return Source(path, rows, parquet_row, digest(path))
+    return Source(path, rows, parquet_row, seen)
   if delimiter := DELIMITERS.get(kind):
     rows = Again(lambda: csv_rows(path, delimiter, seen))
-    return Source(path, rows if streaming else list(rows), dict, digest(path))
-  return Source(path, lines_of(path, kind, streaming, seen), json_line, digest(path))
+    return Source(path, rows if streaming else list(rows), dict, seen)
+  return Source(path, lines_of(path, kind, streaming, seen), json_line, seen)
 
 
-def lines_of(path: str, kind: str, streaming: bool, seen: Stamp) -> Any:
+def lines_of(path: str, kind: str, streaming: bool, seen: str) -> Any:
   """The rows of a file of JSON, of lines or as people write it by hand."""
   rows = json_rows(path) if kind == 'json' else None
   if rows is not None and not isinstance(rows, Lines):

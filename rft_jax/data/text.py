@@ -254,7 +254,8 @@ def check_demonstration(tokenizer, example: Example) -> None:
   """Raises ConfigError where nothing can be learned from an example."""
   if not example.response:
     raise ConfigError(
-      f'{quoted(example)} has no response to imitate: use a task or a data set with responses'
+      f'{quoted(example)} has no response to imitate: use a task or a data set with responses, '
+      "in conversations a turn of the role 'assistant'"
     )
   if tokenizer.eos_token_id is None and not example.messages:
     raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
