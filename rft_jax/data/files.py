@@ -113,8 +113,8 @@ def stamp(file) -> Stamp:
 
 
 def unpacked(path: str, wanted: str = '') -> Iterator[bytes]:
-  """The bytes of a file in blocks. Raises ConfigError where it cannot be read, Lost where a
-  packed one ends too early, Changed if it has another digest than `wanted`."""
+  """The bytes of a file in blocks. Raises ConfigError where it cannot be read or is
+  damaged, Lost where it was cut, Changed if it has another digest than `wanted`."""
   check_digest(path, wanted)
   with opened(path) as file:
     yield from blocks(gzip.GzipFile(fileobj=file) if packed(path) else file, path)
@@ -126,10 +126,10 @@ def blocks(file, path: str) -> Iterator[bytes]:
   while True:
     try:
       block = read(BLOCK)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-      if first:
-        raise ConfigError(f'{path} cannot be unpacked: {error}') from error
-      raise Lost(f'the file is damaged and ends here, what follows is lost ({error})') from error
+    except EOFError as error:
+      raise Lost('the file was cut here, what follows is lost') from error
+    except (zlib.error, gzip.BadGzipFile) as error:  # what came before may be wrong too
+      raise ConfigError(f'{path} cannot be unpacked, it is damaged: {error}') from error
     except OSError as error:
       raise ConfigError(f'{path} cannot be read: {error.strerror}') from error
     if not block:
