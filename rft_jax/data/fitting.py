@@ -88,7 +88,8 @@ def judged(table: Table, encode: Encode) -> Iterator[tuple[int, list[str], list[
   began, size = time.monotonic(), len(table.kept)
   for start in range(0, size, CHUNK):
     spent = time.monotonic() - began
-    if spent > PATIENCE and spent / start * (size - start) > 2 * WORTH and cores() > 1:
+    left = spent * (size - start) / max(start, 1)  # seconds, as far as one can tell
+    if spent > PATIENCE and left > 2 * WORTH and cores() > 1:
       yield from helped(table, encode, start)
       return
     examples = rows(table, start)
