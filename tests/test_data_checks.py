@@ -175,8 +175,8 @@ def test_only_the_rows_that_are_used_must_be_good():
   'kind', ['demonstrations', 'answers', 'pairs', 'labels', 'text', 'prompts']
 )
 def test_what_the_check_lets_pass_makes_every_batch(kind):
-  """200 random rows around the limits, texts or conversations: those that are left make batches, those
-  that were left out cannot."""
+  """200 random rows around the limits: those that are left make batches, those that were left out
+  cannot."""
   draw = random.Random(kind)
   text = lambda: draw.choice(['', ' ', '<|im_end|>', 'é', 'b' * draw.randrange(30)])
   rows = [dict(prompt=text(), r=text(), w=text()) for _ in range(200)]
