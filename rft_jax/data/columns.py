@@ -1,5 +1,6 @@
 """From a row of a data set to an Example: which column is what."""
 
+import numbers
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ class Columns(NamedTuple):
     if '{' in self.answer:
       return text(row, self.answer)
     value = column(row, self.answer)
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+    if isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool):
       return number(value, self.answer)
     return text(row, self.answer)
 

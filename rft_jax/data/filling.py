@@ -4,6 +4,7 @@ objects."""
 import datetime
 import decimal
 import math
+import numbers
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -109,9 +110,10 @@ def text(row: dict[str, Any], name: str) -> str:
   return checked_text(value, f'column {name!r}')
 
 
-def number(value: int | float | decimal.Decimal, name: str) -> str:
+def number(value: numbers.Real | decimal.Decimal, name: str) -> str:
   """As people write it, without an exponent. Raises BadRow for one that is not finite."""
-  exact = decimal.Decimal(repr(value) if isinstance(value, float) else value)
+  whole = isinstance(value, numbers.Integral)
+  exact = decimal.Decimal(int(value) if whole else str(value))
   if not exact.is_finite():
-    raise BadRow(f'column {name!r} must be a number, not {value}')
-  return str(value) if isinstance(value, int) else format(exact, 'f')
+    raise BadRow(f'column {name!r} must be a finite number, not {value}')
+  return f'{exact:f}'

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from rft_jax.data import chat
 from rft_jax.data.reading import Table, described
 from rft_jax.infra.launch import cache_folder
 from rft_jax.infra.progress import Progress
@@ -149,8 +150,10 @@ def faults_there(examples: list[Example]) -> list[str]:
 
 
 def known_file(key: str, encode: functools.partial) -> pathlib.Path:
-  settings = {k: fingerprint(v) if k == 'tokenizer' else v for k, v in encode.keywords.items()}
-  whole = hashed(key, json.dumps(settings, sort_keys=True), code())
+  settings = {k: v for k, v in encode.keywords.items() if k != 'tokenizer'}
+  tokenizer = encode.keywords['tokenizer']
+  how = fingerprint(tokenizer), rendered(tokenizer), code()
+  whole = hashed(key, json.dumps(settings, sort_keys=True), *how)
   return cache_folder() / 'rows' / f'{whole}.json'
 
 
@@ -166,6 +169,16 @@ def fingerprint(tokenizer: Any) -> str:
     probe = []
   vocabulary = sorted(tokenizer.get_vocab().items())
   return hashed(json.dumps([vocabulary, outer, probe], sort_keys=True))
+
+
+def rendered(tokenizer: Any) -> str:
+  """A conversation as it is written today: some templates print a date."""
+  if not getattr(tokenizer, 'chat_template', None):
+    return ''
+  try:
+    return chat.render(tokenizer, [dict(role='user', content='hi')], ask=True)
+  except ConfigError as error:
+    return str(error)
 
 
 @functools.cache

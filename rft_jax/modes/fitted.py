@@ -2,13 +2,17 @@
 a run goes on with the data that it began with."""
 
 import functools
+import importlib.metadata
 from typing import Any
 
 from rft_jax.data.fitting import fingerprint
 from rft_jax.data.recorded import encode
-from rft_jax.modes.session import DEMONSTRATIONS, Session, algorithm_of
-from rft_jax.registry import ConfigError
+from rft_jax.modes.session import DEMONSTRATIONS, Session, algorithm_of, specs
+from rft_jax.registry import ConfigError, parse
 from rft_jax.types import Task
+
+DRAWN_BY = dict(reasoning_gym='reasoning-gym')
+"""Tasks whose problems other versions of a library draw otherwise."""
 
 
 def fitted(session: Session) -> Session:
@@ -66,8 +70,10 @@ def others(config) -> tuple[str, ...]:
 def fingerprints(session: Session) -> dict[str, str]:
   """What decides which tokens the run learns from, besides its config: by name."""
   found = {'the tokenizer': fingerprint(session.tokenizer)}
-  for task in session.tasks.values():
-    found |= task.fingerprint
+  for name, spec in specs(session.config).items():
+    found |= session.tasks[name].fingerprint
+    if library := DRAWN_BY.get(parse(spec)[0]):
+      found[library] = importlib.metadata.version(library)
   return found
 
 

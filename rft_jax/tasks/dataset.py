@@ -75,15 +75,15 @@ def make(
       f'streaming=True has no end and needs a buffer: size={size} must be None and buffer={buffer} '
       'at least 1'
     )
-  judge = rewards(reward, columns)
-  read = judge.pop('read', None)
+  verdict = rewards(reward, columns)
+  read = verdict.pop('read', None)
 
   def convert(row):
     return checked(tokenizer, columns, columns.example(row), read, max_prompt, max_new)
 
   sources = open_sources(source, subset, split, streaming)
   others = open_test(source, subset, test, streaming) if test else sources
-  whole = Whole(source, bool(test), judge, digests(sources, others))
+  whole = Whole(source, bool(test), verdict, digests(sources, others))
   if streaming:
     readers = {name: Reader(convert, bad == 'skip') for name in SPLITS}
     return endless(whole, readers, dict(train=sources, test=others), buffer, seed)
@@ -98,11 +98,11 @@ def make(
 
 class Whole(NamedTuple):
   """What stays the same of a data set when rows are left out; test: whether files or a split say
-  what is held out; judge: the task's verifier."""
+  what is held out; verdict: the task's verifier."""
 
   source: str
   test: bool
-  judge: dict[str, Any]
+  verdict: dict[str, Any]
   digests: dict[str, str]
 
 
@@ -127,7 +127,7 @@ def finite(whole: Whole, found: dict[str, Table], size: int | None, key: str) ->
     skipped=lambda: len(reader.skipped),
     fitting=fitting,
     fingerprint=whole.digests,
-    **whole.judge,
+    **whole.verdict,
   )
 
 
@@ -151,7 +151,7 @@ def endless(
     skipped=lambda: len(readers['train'].skipped),
     fitting=fitting,
     fingerprint=whole.digests,
-    **whole.judge,
+    **whole.verdict,
   )
 
 
