@@ -93,6 +93,7 @@ ONE_BAD = {
   'deep': ('a.jsonl', GOOD + b'{"q": ' + b'[' * 100_000 + b'\n', 3, 'nested too deeply'),
   'NUL': ('a.jsonl', GOOD + b'{"q": "a\\u0000", "a": "x"}\n', 3, 'NUL'),
   'zeros of a lost block': ('a.jsonl', row('1') + b'\0' * 99 + b'\n' + row('2'), 2, 'is not JSON'),
+  'zeros of the first block': ('a.jsonl', b'\0' * 99 + b'\n' + GOOD, 1, 'is not JSON'),
   'a key twice': ('a.jsonl', GOOD + b'{"q": "3", "q": "4", "a": "x"}\n', 3, "'q' twice"),
   'a number': ('a.jsonl', GOOD + b'{"q": 123456789012345678901234567890, "a": "x"}\n', 3, 'int'),
   'not a number': ('a.jsonl', GOOD + b'{"q": NaN, "a": "x"}\n', 3, 'float'),

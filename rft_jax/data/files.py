@@ -142,7 +142,8 @@ def blocks(file, path: str) -> Iterator[bytes]:
 
 def check_narrow(head: bytes, path: str) -> None:
   """Raises ConfigError for texts in units of two or four bytes."""
-  if head[:2] in WIDE or head[1:4:2] == b'\0\0' or (len(head) == 4 and head[::2] == b'\0\0'):
+  narrow = len(head) < 4 or not any(head) or b'\0\0' not in (head[::2], head[1::2])
+  if head[:2] in WIDE or not narrow:
     raise ConfigError(
       f'{path} is UTF-16 or UTF-32, it must be UTF-8: convert it (iconv -f UTF-16 -t UTF-8)'
     )
