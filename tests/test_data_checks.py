@@ -17,7 +17,7 @@ from rft_jax.config import expand
 from rft_jax.data import fitting
 from rft_jax.data.recorded import Recorded, encode
 from rft_jax.data.stream import Stream
-from rft_jax.modes.fitted import fitted
+from rft_jax.modes.fitted import check_same, fitted
 from rft_jax.modes.session import DEMONSTRATIONS, open_session
 from rft_jax.registry import ConfigError, UserError
 from rft_jax.tasks import make_task
@@ -277,6 +277,18 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_or_not_at_all(
   c.learn.steps = 4
   with pytest.raises(ConfigError, match='the tokenizer was'):
     training.run(c, tmp_path / 'cut')
+
+
+def test_files_that_come_and_go_are_changes_and_what_nobody_knows_is_none():
+  known = {'a.jsonl': '1 bytes, ab', 'some/set[train]': ''}
+  check_same(known, dict(known, **{'some/set[train]': 'ab'}), 'run')
+  check_same({}, known, 'run')
+  for now, message in (
+    (known | {'b.jsonl': '2 bytes, cd'}, r'b\.jsonl is new'),
+    ({'some/set[train]': ''}, r'a\.jsonl was 1 bytes, ab, it is absent'),
+  ):
+    with pytest.raises(ConfigError, match=message):
+      check_same(known, now, 'run')
 
 
 def test_a_leading_tilde_is_the_users_folder_in_every_path(tmp_path, monkeypatch):

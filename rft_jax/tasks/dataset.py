@@ -2,6 +2,7 @@
 form with a line of config and a row."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -156,7 +157,10 @@ def endless(
 
 
 def digests(*groups: list[Source]) -> dict[str, str]:
-  return {source.name: source.digest for sources in groups for source in sources}
+  """By name, which is the same in every user's folder."""
+  home = os.path.join(os.path.expanduser('~'), '')
+  name = lambda text: text.replace(home, '~/', 1) if text.startswith(home) else text
+  return {name(source.name): source.digest for sources in groups for source in sources}
 
 
 def stream(reader: Reader, sources: list[Source], split: str | None) -> Iterator[Example]:
