@@ -13,14 +13,18 @@ import training
 from talking import talking
 
 from rft_jax import main
-from rft_jax.config import expand
+from rft_jax.algorithms.presets import PRESETS
+from rft_jax.config import expand, stage
 from rft_jax.data import fitting
 from rft_jax.data.recorded import Recorded, encode
 from rft_jax.data.stream import Stream
-from rft_jax.modes.fitted import check_same, fitted
-from rft_jax.modes.session import DEMONSTRATIONS, open_session
+from rft_jax.modes.fitted import check_same, fitted, kinds, others
+from rft_jax.modes.session import DEMONSTRATIONS, algorithm_of, open_session
 from rft_jax.registry import ConfigError, UserError
 from rft_jax.tasks import make_task
+from rft_jax.types import Task
+
+KNOWN = {'prompts', 'demonstrations', 'answers', 'pairs', 'labels', 'text'}
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +165,17 @@ def test_demonstrations_beside_samples_are_looked_at_too():
   stage = dict(preset='mix', max_prompt=8, max_new=8, demonstrations=demonstrations)
   found = session_of(stage, dict(answer='a', reward='exact')).tasks
   assert found['learn' + DEMONSTRATIONS].size('train') == 2 and found['learn'].size('train') == 8
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_every_preset_says_which_rows_it_learns_from(preset):
+  c = stage('', preset, group=2, teacher='teacher')
+  samples = algorithm_of(c).samples
+  for task in (Task(lambda split, i: None), Task(lambda split, i: None, reward=lambda text, e: 0)):
+    train, test = kinds(c, task)
+    assert train == ('prompts',) if samples else set(train) < KNOWN
+    assert test or samples, 'what is learned from data is evaluated on data'
+    assert {*train, *test, *others(c)} <= KNOWN
 
 
 def test_only_the_rows_that_are_used_must_be_good():

@@ -300,6 +300,14 @@ def test_numbers_are_written_as_people_do(number, text):
   assert task.example('train', 0).answer.removesuffix('.0') == text
 
 
+def test_an_object_of_lists_is_a_list_of_turns_as_the_hub_keeps_them():
+  content = jsonl([dict(m=dict(role=['user', 'assistant'], content=['hi', 'yes']))])
+  assert read('a.jsonl', content, prompt='p', response='', messages='m')[0] == [('hi', 'yes')]
+  content = jsonl([dict(m=dict(role=['user', 'assistant'], content=['hi']))])
+  with pytest.raises(ConfigError, match='must be a list of turns, not dict'):
+    read('a.jsonl', content, prompt='p', response='', messages='m')
+
+
 FORMS = {
   'a.jsonl': jsonl,
   'a.json': lambda rows: json.dumps(rows, indent=1).encode(),

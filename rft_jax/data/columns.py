@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rft_jax.data.filling import check_template, checked_text, filled, number, text
 from rft_jax.data.sources import BadRow, column
-from rft_jax.data.turns import Turns, last_answer, turns
+from rft_jax.data.turns import Turns, last_answer, listed, turns
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example
 
@@ -69,7 +69,7 @@ class Columns(NamedTuple):
     return Example(said, answer, response, rejected, self._with_system(asked, row))
 
   def _asked(self, row) -> str | Turns:
-    if '{' not in self.prompt and isinstance(column(row, self.prompt), list):
+    if '{' not in self.prompt and isinstance(listed(column(row, self.prompt)), list):
       return turns(row, self.prompt)
     prompt = text(row, self.prompt)
     return (dict(role='user', content=prompt),) if self.chat else prompt
@@ -93,7 +93,7 @@ class Columns(NamedTuple):
 
 def reply(row: dict[str, Any], name: str) -> tuple[Turns, str]:
   """A response: a text, or a conversation that ends with it, after what comes before."""
-  if '{' in name or not isinstance(column(row, name), list):
+  if '{' in name or not isinstance(listed(column(row, name)), list):
     return (), text(row, name)
   *before, last = turns(row, name)
   if last['role'] != 'assistant':

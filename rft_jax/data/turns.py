@@ -16,11 +16,19 @@ Turns = tuple[dict[str, str], ...]
 
 def turns(row: dict[str, Any], name: str) -> Turns:
   """The conversation of a column. Raises BadRow for anything else."""
-  value = column(row, name)
+  value = listed(column(row, name))
   if not isinstance(value, list) or not value:
     kind = 'an empty one' if value == [] else type(value).__name__
     raise BadRow(f'column {name!r} must be a list of turns, not {kind}')
   return tuple(turn(item, f'column {name!r}, turn {i}') for i, item in enumerate(value, 1))
+
+
+def listed(value: Any) -> Any:
+  """A list of objects where the hub keeps an object of lists, one per key."""
+  columns = list(value.values()) if isinstance(value, dict) else []
+  if not columns or not all(isinstance(x, list) and len(x) == len(columns[0]) for x in columns):
+    return value
+  return [dict(zip(value, items, strict=True)) for items in zip(*columns, strict=True)]
 
 
 def turn(item: Any, what: str) -> dict[str, str]:
