@@ -4,6 +4,7 @@ what differs.
 Config holds strings, numbers and flags only. An unknown key is an error that names the nearest one.
 """
 
+import os
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -156,6 +157,8 @@ def stage(task: str, preset: str, **settings) -> ConfigDict:
   return config
 
 
+PATHS = 'tokenizer', 'model.path', 'model.lora.path', 'export.path'
+"""What may begin with ~ for the user's own folder; `dataset` sees to its own."""
 LEAST = {
   'seed': 0,
   'parallel.devices': 0,
@@ -188,6 +191,17 @@ LEAST_OF_STAGE = {
   'evaluate.every': 0,
   'evaluate.prompts': 1,
 }
+
+
+def expand(config: Any) -> None:
+  """Writes out a leading ~ in all paths."""
+  for path in PATHS:
+    *above, last = path.split('.')
+    node: Any = config
+    for key in above:
+      node = node.get(key, {})
+    if str(node.get(last, '')).startswith('~'):
+      node[last] = os.path.expanduser(node[last])
 
 
 def check(config: Any) -> None:

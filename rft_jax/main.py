@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from rft_jax import modes
+from rft_jax.config import expand
 from rft_jax.infra import launch
 from rft_jax.registry import ConfigError, UserError, nearest
 
@@ -30,6 +31,7 @@ WORKDIR = flags.DEFINE_string(
   'Where the run keeps its files (default runs/<config>); the same again resumes it.',
 )
 STARTED = 'RFT_JAX_STARTED'
+PARTS = 'session model stage split rules limits report restored fitted'.split()
 OPTIONS = 'config', 'workdir', 'help', 'helpfull'
 
 
@@ -41,13 +43,10 @@ def main(argv: list[str]) -> None:
     raise ConfigError(
       'no --config given: name a file of configs/, such as --config=configs/quickstart.py'
     )
-  known = [
-    m.name
-    for m in pkgutil.iter_modules(modes.__path__)
-    if m.name not in ('session', 'model', 'stage', 'split', 'rules', 'limits', 'report', 'restored')
-  ]
+  known = [m.name for m in pkgutil.iter_modules(modes.__path__) if m.name not in PARTS]
   if config.mode not in known:
     raise ConfigError(f'mode={config.mode!r}: {nearest(config.mode, known)}')
+  expand(config)
   launch.prepare_jax()
   mode = importlib.import_module(f'rft_jax.modes.{config.mode}')
   mode.run(config, WORKDIR.value or default_workdir(sys.argv), float(os.environ[STARTED]))
@@ -57,6 +56,12 @@ def default_workdir(argv: list[str]) -> str:
   """runs/quickstart for configs/quickstart.py, runs/quickstart-smoke for its variant."""
   name = re.sub(r'\.py:?', '-', os.path.basename(config_spec(argv)))
   return os.path.join('runs', name.strip('-').replace(':', '-'))
+
+
+def at_home(argument: str) -> str:
+  """--name=~/x with the user's own folder for ~, which shells leave alone there."""
+  name, equal, value = argument.partition('=')
+  return name + equal + os.path.expanduser(value) if name.startswith('-') else argument
 
 
 def config_spec(argv: list[str]) -> str:
@@ -70,6 +75,7 @@ def config_spec(argv: list[str]) -> str:
 def parse_flags(argv: list[str]) -> list[str]:
   """Sets all flags; returns what is none. Raises ConfigError for what is wrong on the command line
   or in the config file."""
+  argv = [at_home(argument) for argument in argv]
   spec = config_spec(argv)
   path = spec.split(':')[0]
   if spec and not os.path.isfile(path):

@@ -232,6 +232,9 @@ class Task(NamedTuple):
   target) -> i32[N]: what is answered, -1 for nothing. environment: instead, where answers come in
   turns. reward(completion, example) -> float and answer(completion) -> str: picklable, called in
   worker processes. skipped(): how many rows of the training data were bad and left out so far.
+  fitting(encode by split) -> the task without the rows that a partial encode(example) refuses by
+  ConfigError, or this error. fingerprint: what tells by name whether the data are the same as at
+  another time.
   """
 
   example: Callable[[str, int], Example]
@@ -243,3 +246,5 @@ class Task(NamedTuple):
   jit_answer: Callable[[Array, Array], Array] | None = None
   environment: Environment | None = None
   skipped: Callable[[], int] | None = None
+  fitting: Callable[[dict[str, Any]], Any] | None = None
+  fingerprint: dict[str, str] = {}

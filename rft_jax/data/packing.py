@@ -24,10 +24,7 @@ class Packed:
     if stream.size is None:
       raise ConfigError("source='text' packs a finite collection: give the task a size")
     examples = (stream.task.example(stream.split, i) for i in range(stream.size))
-    self.texts = [
-      np.array([*encode_prompt(tokenizer, e.prompt + e.response), tokenizer.eos_token_id], np.int32)
-      for e in examples
-    ]
+    self.texts = [self._encoded(tokenizer, e) for e in examples]
     self.batches = sum(map(len, self.texts)) // (stream.batch * width)
     if not self.batches:
       raise ConfigError(
@@ -35,6 +32,10 @@ class Packed:
         f'{stream.batch} x {width}: lower prompts, max_prompt or max_new'
       )
     self._epoch = None
+
+  def _encoded(self, tokenizer, example: Example) -> np.ndarray:
+    with about(example.place):
+      return encode_text(tokenizer, example)
 
   def batch(self, step: int) -> Experience:
     epoch, index = divmod(step, self.batches)
@@ -104,6 +105,14 @@ class PackedDemonstrations:
       self._rows = [[int(order[i]) for i in packed[j]] for j in draw.permutation(len(packed))]
       self._epoch = epoch
     return self._rows
+
+
+def encode_text(tokenizer, example: Example) -> np.ndarray:
+  """Token ids i32[n] of a whole example with EOS. Raises ConfigError where there are none."""
+  if tokenizer.eos_token_id is None:
+    raise ConfigError('texts end with EOS, which this tokenizer lacks: set its eos_token')
+  ids = encode_prompt(tokenizer, example.prompt + example.response)
+  return np.array([*ids, tokenizer.eos_token_id], np.int32)
 
 
 def best_fit(lengths: list[int], width: int) -> list[list[int]]:

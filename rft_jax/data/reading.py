@@ -5,12 +5,15 @@ import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
+from rft_jax.data.files import BadRow, Lost
 from rft_jax.data.sources import Source
 from rft_jax.data.splits import SPLITS
-from rft_jax.registry import ConfigError
+from rft_jax.data.text import shorten
+from rft_jax.registry import ConfigError, UserError
 from rft_jax.types import Example
 
 ITERATORS = 3  # places in a stream that are kept open: a stage may read at several
@@ -25,23 +28,66 @@ class Reader:
     self.convert, self.skip = convert, skip
     self.skipped: dict[str, str] = {}
 
-  def __call__(self, source: Source, number: int, raw) -> Example | None:
+  def __call__(self, source: Source, number: int, fetch: Callable[[], Any]) -> Example | None:
+    """The example of a row; None for one that is bad or blank. fetch() is what `source` holds
+    there, perhaps a BadRow."""
     place = f'{source.name}, row {number + 1}'
     try:
-      return self.convert(source.parse(raw))._replace(place=place)
-    except ConfigError as error:
-      if not self.skip:
-        raise ConfigError(f"{place}: {error} (mend it, or leave it out by bad='skip')") from error
-      if not self.skipped:
-        print(f'leaving out bad rows, such as {place}: {error}', file=sys.stderr)
-      self.skipped[place] = str(error)
+      raw = fetch()
+      if isinstance(raw, BadRow):
+        raise raw
+      row = source.parse(raw)
+      return None if row is None else self.convert(row)._replace(place=place)
+    except Exception as error:  # libraries raise what they like for what a row holds
+      self.refuse(place, error)
       return None
+
+  def refuse(self, place: str, error: Exception) -> None:
+    """Counts a row as bad. Raises ConfigError unless bad rows are left out, and what is not the
+    row's fault as it is."""
+    if isinstance(error, MemoryError | UserError) and not isinstance(error, ConfigError):
+      raise error
+    reason = described(error)
+    if not self.skip:
+      raise ConfigError(f"{place}: {reason} (mend it, or leave it out by bad='skip')") from error
+    if isinstance(error, Lost) and place not in self.skipped:
+      print(f'{place}: {reason}', file=sys.stderr)
+    elif not self.skipped:
+      print(f'leaving out bad rows, such as {place}: {reason}', file=sys.stderr)
+    self.skipped[place] = reason
+
+  def fitting(self, encode: Callable[[Example], object]) -> 'Reader':
+    """A reader to which rows that `encode` refuses are bad too; both count together."""
+
+    def convert(row: dict) -> Example:
+      example = self.convert(row)
+      encode(example)
+      return example
+
+    fitted = Reader(convert, self.skip)
+    fitted.skipped = self.skipped
+    return fitted
 
   def all(self, sources: Iterable[Source]) -> Iterator[Example | None]:
     """Every row in order, None for a bad one."""
     for source in sources:
-      for number, raw in enumerate(source.rows):
-        yield self(source, number, raw)
+      for number, fetch in enumerate(fetches(source.rows)):
+        yield self(source, number, fetch)
+
+
+def described(error: Exception) -> str:
+  known = isinstance(error, ConfigError)
+  return str(error) if known else f'cannot be used ({type(error).__name__}: {shorten(error)})'
+
+
+def fetches(rows: Any) -> Iterator[Callable[[], Any]]:
+  """A function per row: one that cannot be had stops no other where they are numbered."""
+  if hasattr(rows, '__len__') and hasattr(rows, '__getitem__'):
+    for number in range(len(rows)):
+      yield lambda number=number: rows[number]
+  else:
+    for raw in rows:
+      yield lambda raw=raw: raw
 
 
 class Table:
@@ -54,8 +100,8 @@ class Table:
   def example(self, number: int) -> Example:
     position = int(self.kept[number])
     at = bisect.bisect_right(self.starts, position) - 1
-    row = position - self.starts[at]
-    example = self.reader(self.sources[at], row, self.sources[at].rows[row])
+    source, row = self.sources[at], position - self.starts[at]
+    example = self.reader(source, row, lambda: source.rows[row])
     assert example is not None, 'a row that was good has changed'
     return example
 
@@ -77,11 +123,17 @@ class Walk:
   example(number) is a function of the number: block number // buffer is read from wherever an
   iterator stands before it, else from the start, so that reading on is cheap and going back or
   starting late costs reading all rows before. start() -> the examples from the first on; seed None:
-  in order.
+  in order. what: is named where there are none.
   """
 
-  def __init__(self, start: Callable[[], Iterator[Example]], buffer: int, seed: int | None):
-    self.start, self.buffer, self.seed = start, buffer, seed
+  def __init__(
+    self,
+    start: Callable[[], Iterator[Example]],
+    buffer: int,
+    seed: int | None,
+    what: str = 'the data set',
+  ):
+    self.start, self.buffer, self.seed, self.what = start, buffer, seed, what
     self.size: int | None = None
     self.order: tuple[tuple[int, int], np.ndarray] | None = None
     self.open: dict[int, Iterator[Example]] = {}
@@ -94,7 +146,7 @@ class Walk:
     block = self._block(index)
     if place >= len(block):
       if not self.size:
-        raise ConfigError('the data set holds no examples of this split')
+        raise ConfigError(f'{self.what} holds no examples of this split')
       return self.example(number)  # the end was met, and with it the number of examples
     return block[place if self.seed is None else self._shuffled((epoch, index), len(block))[place]]
 

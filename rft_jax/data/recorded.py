@@ -4,9 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from rft_jax.data.packing import Packed, PackedDemonstrations
+from rft_jax.data.packing import Packed, PackedDemonstrations, encode_text
 from rft_jax.data.stream import Stream
-from rft_jax.data.text import answers, demonstrations, quoted
+from rft_jax.data.text import (
+  about,
+  answered,
+  answers,
+  asked,
+  demonstrations,
+  encode_demonstration,
+  quoted,
+)
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Experience
 
@@ -49,11 +57,8 @@ class Recorded:
     if self.kind == 'answers':
       return [(e, e.response, 1.0) for e in examples], 1
     for e in examples:
-      if not e.rejected:
-        raise ConfigError(
-          f'{e.place or quoted(e)} has no rejected response: learning from preferences needs a '
-          'task or a data set with pairs'
-        )
+      with about(e.place):
+        check_pair(e)
     if self.kind == 'pairs':
       both = [((e, e.response, 1.0), (e, e.rejected, 0.0)) for e in examples]
       return [row for pair in both for row in pair], 2
@@ -61,3 +66,30 @@ class Recorded:
       (e, e.rejected, 0.0) if number % 2 else (e, e.response, 1.0)
       for e, number in zip(examples, numbers, strict=True)
     ], 1
+
+
+def check_pair(example: Example) -> None:
+  if not example.rejected:
+    raise ConfigError(
+      f'{quoted(example)} has no rejected response: learning from preferences needs a task or a '
+      'data set with pairs'
+    )
+
+
+def encode(
+  example: Example, *, kinds: tuple[str, ...], tokenizer: Any, max_prompt: int, max_new: int
+) -> None:
+  """Encodes an example as batches of these kinds of `Recorded` will, or of prompts ('prompts').
+  Raises ConfigError where they would."""
+  for kind in kinds:
+    if kind == 'prompts':
+      asked(tokenizer, example.messages or example.prompt, max_prompt)
+    elif kind == 'text':
+      encode_text(tokenizer, example)
+    elif kind == 'demonstrations':
+      encode_demonstration(tokenizer, example, max_prompt + max_new)
+    else:
+      answered(tokenizer, example, example.response, max_prompt, max_new)
+    if kind in ('pairs', 'labels'):
+      check_pair(example)
+      answered(tokenizer, example, example.rejected, max_prompt, max_new)

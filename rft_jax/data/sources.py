@@ -1,35 +1,35 @@
-"""Rows of data sets: local files of jsonl, json, parquet and csv, and splits of a hub data set.
+"""Rows of data sets: local files of jsonl, json, parquet, csv and tsv, and splits of the hub's.
 
-`datasets` reads all but csv and JSON arrays, which it cannot number row by row. JSON lines are read
-as lines and parsed one at a time, so that a bad one is known by its number and stops nothing else.
+Rows are known by number and parsed one at a time, so that a bad one stops nothing else. Of a local
+file nothing is taken from a cache.
 """
 
-import csv
 import glob
-import gzip
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from rft_jax.data.delimited import csv_rows
+from rft_jax.data.files import Again, BadRow, Lines, digest, lines
+from rft_jax.data.jsons import json_line, json_rows
+from rft_jax.data.parquet import ParquetRows, parquet_row, parquet_stream
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError, nearest
 
-KINDS = ('jsonl', 'json', 'parquet', 'csv')
-LONGEST = 2**31 - 1  # characters of a field of a csv file
-
-
-class BadRow(ConfigError):
-  """A row that cannot be used: the message says of which column, and why."""
+KINDS = ('jsonl', 'json', 'parquet', 'csv', 'tsv')
+SAME = dict(ndjson='jsonl')
+DELIMITERS = dict(csv=',', tsv='\t')
 
 
 class Source(NamedTuple):
   """rows: a sequence, or an iterable that starts anew each time, where streamed; parse(what it
-  holds) -> dict by column. Raises BadRow."""
+  holds) -> dict by column, None where it is no row. Raises BadRow. digest: tells whether the rows
+  are the same as at another time, '' where nobody knows."""
 
   name: str
   rows: Any
-  parse: Callable[[Any], dict[str, Any]]
+  parse: Callable[[Any], dict[str, Any] | None]
+  digest: str = ''
 
 
 def open_sources(source: str, subset: str, split: str, streaming: bool) -> list[Source]:
@@ -65,39 +65,43 @@ def files(source: str) -> list[str]:
 
 def kind_of(path: str) -> str:
   """'jsonl' for x.jsonl and x.jsonl.gz, '' for what is not known."""
-  suffix = path.removesuffix('.gz').rpartition('.')[2].lower()
+  suffix = path.lower().removesuffix('.gz').rpartition('.')[2]
+  suffix = SAME.get(suffix, suffix)
   return suffix if suffix in KINDS else ''
 
 
 def open_file(path: str, streaming: bool) -> Source:
+  """Raises ConfigError for a file that cannot be read, or is not of its kind."""
   kind = kind_of(path)
+  seen = digest(path)
   if kind == 'parquet':
-    return Source(path, load('parquet', path, streaming), dict)
-  if kind == 'csv':
-    rows = Again(lambda: csv_rows(path))
-    return Source(path, rows if streaming else list(rows), csv_row)
-  if kind == 'json' and starts_with_bracket(path):
-    return Source(path, json_array(path), json_object)
-  return Source(path, load('text', path, streaming), lambda row: json_line(row['text']))
+    rows = Again(lambda: parquet_stream(path, seen)) if streaming else ParquetRows(path)
+    return Source(path, rows, parquet_row, seen)
+  if delimiter := DELIMITERS.get(kind):
+    rows = Again(lambda: csv_rows(path, delimiter, seen))
+    return Source(path, rows if streaming else list(rows), dict, seen)
+  return Source(path, lines_of(path, kind, streaming, seen), json_line, seen)
 
 
-def load(kind: str, path: str, streaming: bool) -> Any:
-  """A local file by `datasets`. Raises ConfigError for a file that is not of its kind."""
-  import datasets  # takes a second
+def lines_of(path: str, kind: str, streaming: bool, seen: str) -> Any:
+  """The rows of a file of JSON, of lines or as people write it by hand."""
+  rows = json_rows(path) if kind == 'json' else None
+  if rows is not None and not isinstance(rows, Lines):
+    return rows
+  if streaming:
+    return Again(lambda: lines(path, seen))
+  rows = rows or Lines(path)
+  hollow = len(rows) and all(map(blank, rows))
+  return [BadRow('is not JSON: the file has blank lines only')] if hollow else rows
 
-  read = dict(text=datasets.Dataset.from_text, parquet=datasets.Dataset.from_parquet)[kind]
-  try:
-    # As load_dataset, which would report the reading of a local file to the hub. A path is a
-    # pattern there.
-    return read(glob.escape(os.path.abspath(path)), split=datasets.Split.TRAIN, streaming=streaming)
-  except Exception as error:  # whatever the reader of a broken file raises
-    cause = error.__cause__ or error
-    raise ConfigError(f'{path} cannot be read as {kind}: {shorten(cause, 200)}') from error
+
+def blank(line: Any) -> bool:
+  return not isinstance(line, BadRow) and not line.strip()
 
 
 def open_hub(name: str, subset: str, split: str, streaming: bool) -> Source:
   """A split of a hub data set. Raises ConfigError where it cannot be had."""
-  import datasets
+  import datasets  # takes a second
 
   try:
     rows = datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
@@ -106,68 +110,22 @@ def open_hub(name: str, subset: str, split: str, streaming: bool) -> Source:
       f'data set {name!r} (subset={subset!r}, split={split!r}) cannot be loaded: '
       f'{shorten(error, 200)}; a local file needs one of the endings {", ".join(KINDS)}'
     ) from error
-  return Source(f'{name}[{split}]', rows, dict)
+  what, known = f'{name}[{split}]', str(getattr(rows, '_fingerprint', ''))
+  return Source(what, Again(lambda: received(rows, what)) if streaming else rows, dict, known)
 
 
-class Again:
-  """An iterable that starts anew each time."""
-
-  def __init__(self, start: Callable[[], Iterator[Any]]):
-    self.start = start
-
-  def __iter__(self) -> Iterator[Any]:
-    return self.start()
-
-
-def opened(path: str):
-  """A file as text, unpacked where it ends in .gz."""
-  opener: Any = gzip.open if path.endswith('.gz') else open
-  return opener(path, 'rt', encoding='utf-8-sig', newline='')
-
-
-def csv_rows(path: str) -> Iterator[dict]:
-  csv.field_size_limit(LONGEST)
-  with opened(path) as file:
-    yield from csv.DictReader(file)
-
-
-def csv_row(row: dict) -> dict[str, Any]:
-  """Raises BadRow for one with more or fewer fields than the header."""
-  if None in row:
-    raise BadRow(f'has more fields than the header names: {shorten(row[None])}')
-  missing = next((name for name, value in row.items() if value is None), None)
-  if missing is not None:
-    raise BadRow(f'column {missing!r} is missing: the row ends before it')
-  return row
-
-
-def starts_with_bracket(path: str) -> bool:
-  with opened(path) as file:
-    return file.read(4096).lstrip().startswith('[')
-
-
-def json_array(path: str) -> list[Any]:
-  with opened(path) as file:
-    try:
-      return json.load(file)
-    except ValueError as error:
-      raise ConfigError(f'{path} is not JSON: {error}') from error
-
-
-def json_line(line: str) -> dict[str, Any]:
-  """Raises BadRow for what is not an object of JSON."""
+def received(rows: Iterable[Any], what: str) -> Iterator[Any]:
+  """Raises ConfigError where the hub sends no more: what follows is not lost, but not here."""
+  number = 0
   try:
-    return json_object(json.loads(line))
-  except ValueError as error:
-    if isinstance(error, BadRow):
-      raise
-    raise BadRow(f'is not JSON ({error}): {shorten(line)!r}') from error
-
-
-def json_object(row: Any) -> dict[str, Any]:
-  if not isinstance(row, dict):
-    raise BadRow(f'is not an object with columns: {shorten(row)!r}')
-  return row
+    for row in rows:
+      yield row
+      number += 1
+  except Exception as error:  # network and formats: each library has its own
+    raise ConfigError(
+      f'{what} cannot be read on after row {number} ({type(error).__name__}: {shorten(error)}): '
+      'the same command goes on from the last checkpoint, or use streaming=False'
+    ) from error
 
 
 def column(row: dict[str, Any], name: str) -> Any:

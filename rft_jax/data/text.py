@@ -120,16 +120,22 @@ def batch_prompts(
   valid = np.zeros((len(prompts), length), bool)
   for row, text in enumerate(prompts):
     with about(places[row] if places else ''):
-      prompt = encode_prompt(tokenizer, text)
-      if len(prompt) > length:
-        raise ConfigError(
-          f'prompt {shorten(text)!r} has {len(prompt)} tokens, the limit is '
-          f'{length}: raise max_prompt or shorten the prompt'
-        )
+      prompt = asked(tokenizer, text, length)
     tokens[row, length - len(prompt) :] = prompt
     valid[row, length - len(prompt) :] = True
   fields: dict[str, Any] = dict(tokens=tokens, valid=valid, ids=np.asarray(ids, np.int32))
   return Prompts(**fields, answer=stack(answers))
+
+
+def asked(tokenizer, prompt: str | Turns, length: int) -> list[int]:
+  """Token ids of a prompt. Raises ConfigError for one that is empty or longer than `length`."""
+  ids = encode_prompt(tokenizer, prompt)
+  if len(ids) > length:
+    raise ConfigError(
+      f'prompt {shorten(prompt)!r} has {len(ids)} tokens, the limit is '
+      f'{length}: raise max_prompt or shorten the prompt'
+    )
+  return ids
 
 
 def demonstrations(tokenizer, examples: list[Example], length: int) -> Experience:
@@ -162,12 +168,7 @@ def answers(
   rewards = np.zeros(tokens.shape, np.float32)
   for row, (example, response, reward) in enumerate(rows):
     with about(example.place):
-      prompt, answer = encode_example(tokenizer, example._replace(response=response), width)
-      for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
-        if len(part) > limit:
-          raise ConfigError(
-            f'{quoted(example)} has {len(part)} tokens of max_{name}={limit}: raise it'
-          )
+      prompt, answer = answered(tokenizer, example, response, max_prompt, max_new)
     start, end = max_prompt - len(prompt), max_prompt + len(answer)
     tokens[row, start:end] = prompt + answer
     valid[row, start:end] = True
@@ -175,6 +176,18 @@ def answers(
     rewards[row, end - 1] = reward
   e = recorded(tokens, valid, target)
   return e.replace(rewards=rewards, group=group, prefix=max_prompt)
+
+
+def answered(
+  tokenizer, example: Example, response: str, max_prompt: int, max_new: int
+) -> tuple[list[int], list[int]]:
+  """Token ids of the prompt and of a response to it. Raises ConfigError as `answers` does."""
+  example = example._replace(response=response)
+  prompt, answer = encode_example(tokenizer, example, max_prompt + max_new)
+  for name, part, limit in (('prompt', prompt, max_prompt), ('new', answer, max_new)):
+    if len(part) > limit:
+      raise ConfigError(f'{quoted(example)} has {len(part)} tokens of max_{name}={limit}: raise it')
+  return prompt, answer
 
 
 def recorded(tokens: np.ndarray, valid: np.ndarray, target: np.ndarray) -> Experience:
@@ -241,7 +254,8 @@ def check_demonstration(tokenizer, example: Example) -> None:
   """Raises ConfigError where nothing can be learned from an example."""
   if not example.response:
     raise ConfigError(
-      f'{quoted(example)} has no response to imitate: use a task or a data set with responses'
+      f'{quoted(example)} has no response to imitate: use a task or a data set with responses, '
+      "in conversations a turn of the role 'assistant'"
     )
   if tokenizer.eos_token_id is None and not example.messages:
     raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')

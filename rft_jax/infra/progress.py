@@ -14,8 +14,16 @@ LINE = '{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]
 class Progress:
   """A bar on stderr from step `initial` to `total`; in a log, a line every `every` seconds."""
 
-  def __init__(self, total: int, initial: int = 0, description: str = '', every: float = EVERY):
+  def __init__(
+    self,
+    total: int,
+    initial: int = 0,
+    description: str = '',
+    every: float = EVERY,
+    unit: str = 'step',
+  ):
     self.total, self.initial, self.description, self.every = total, initial, description, every
+    self.unit = unit
     self._start = time.monotonic()
     self._last = self._start - every
     self._line = ''
@@ -39,7 +47,7 @@ class Progress:
       now - self._start,
       prefix=self.description,
       postfix=text,
-      unit='step',
+      unit=self.unit,
       initial=self.initial,
       bar_format=LINE,
     )

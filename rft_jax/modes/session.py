@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
-from rft_jax.config import check
+from rft_jax.config import check, expand
 from rft_jax.data.stream import Stream
 from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
@@ -19,6 +19,9 @@ from rft_jax.modes.model import Model, open_model
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.tasks import make_task
 from rft_jax.types import PyTree, Task
+
+DEMONSTRATIONS = '.demonstrations'
+"""Ends the name of a task that a stage learns from beside its own."""
 
 
 class Session(NamedTuple):
@@ -89,11 +92,19 @@ def open_session(config) -> Session:
   """Raises ConfigError for whatever of the config cannot work, before anything is compiled or
   written."""
   check(config)
+  expand(config)
   placement = make_placement(**config.parallel)
   model = open_model(config, placement)
-  tasks = {name: make_task(config[name].task, model.tokenizer) for name in config.stages}
+  tasks = {name: make_task(spec, model.tokenizer) for name, spec in specs(config).items()}
   policies = _policies(config, model.architecture, placement.shards)
   return Session(config, model, policies, placement, tasks, Clock())
+
+
+def specs(config) -> dict[str, str]:
+  """The tasks of all stages by name."""
+  found = {name: config[name].task for name in config.stages}
+  apart = {name + DEMONSTRATIONS: config[name].demonstrations.task for name in config.stages}
+  return found | {name: spec for name, spec in apart.items() if spec}
 
 
 def algorithm_of(stage) -> Algorithm:

@@ -24,13 +24,12 @@ from rft_jax.infra.memory import OutOfMemory, footprint, room, size
 from rft_jax.infra.optim import make_optimizer
 from rft_jax.modes.limits import check_length, check_packing, check_sizes, ways_out
 from rft_jax.modes.rules import parse_rule
-from rft_jax.modes.session import Session, algorithm_of
+from rft_jax.modes.session import DEMONSTRATIONS, Session, algorithm_of
 from rft_jax.objectives import make_objective
 from rft_jax.objectives.tokens import reference_of
 from rft_jax.registry import ConfigError
 from rft_jax.sampling import make_rollout, sampling
 from rft_jax.steps import learning_rng, make_learn, make_rl_step, make_total
-from rft_jax.tasks import make_task
 from rft_jax.types import Experience, PyTree, Task, TrainState
 
 
@@ -140,9 +139,7 @@ class Stage:
     c, algorithm = self.config, self.algorithm
     if not (algorithm.parts['mix'] or algorithm.source == 'self_play'):
       return []
-    task = self.task
-    if c.demonstrations.task:
-      task = make_task(c.demonstrations.task, self.session.tokenizer)
+    task = self.session.tasks.get(self.name + DEMONSTRATIONS, self.task)
     prompts = c.demonstrations.prompts or c.prompts
     stream = self.session.stream(task, 'train', prompts)
     kind = 'demonstrations' if algorithm.parts['mix'] else 'answers'
@@ -171,7 +168,8 @@ class FromData(Stage):
 
   def rehearse(self):
     if self.task.reward or self.task.jit_reward:
-      super().rehearse()
+      tests = self.session.stream(self.task, 'test', self.config.prompts)
+      tests.prompts(self.session.tokenizer, 0, self.config.max_prompt)
     self.source.batch(0)
 
   def advance(self, state, step):

@@ -17,6 +17,7 @@ from rft_jax.infra.memory import explained
 from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import open_workdir
+from rft_jax.modes.fitted import check_same, fingerprints, fitted
 from rft_jax.modes.report import table
 from rft_jax.modes.rules import Collapsed, Guard, satisfied
 from rft_jax.modes.session import Session, checkpoint_directory, open_session
@@ -42,7 +43,7 @@ class NonFinite(UserError):
 def run(config, workdir: str, started: float) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
   since 1970."""
-  session = open_session(config)
+  session = fitted(open_session(config))
   first = rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
@@ -50,6 +51,8 @@ def run(config, workdir: str, started: float) -> dict:
     checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None
   ) as saved:
     place = BEGINNING if saved.latest() is None else saved.restore(saved.latest(), {})[2]
+    data = fingerprints(session)
+    check_same(place.get('data', {}), data, workdir)
     with Metrics(
       workdir,
       os.path.basename(os.path.abspath(workdir)),
@@ -59,7 +62,9 @@ def run(config, workdir: str, started: float) -> dict:
       place['total'] or -1,
       config.stages[place['stage']],
     ) as metrics:
-      return Training(session, workdir, saved, metrics, started, place, first).run()
+      return Training(
+        session, workdir, saved, metrics, started, place | dict(data=data), first
+      ).run()
 
 
 def rehearse(session: Session) -> FromData | None:

@@ -2,16 +2,18 @@
 form with a line of config and a row."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from rft_jax.data import chat as chat_text
 from rft_jax.data.columns import Columns
+from rft_jax.data.fitting import fit
 from rft_jax.data.matching import READERS, agrees, imported, shown
 from rft_jax.data.reading import Reader, Table, Walk, tables
 from rft_jax.data.sources import BadRow, Source, is_local, open_sources
-from rft_jax.data.splits import split_of
+from rft_jax.data.splits import SPLITS, split_of
 from rft_jax.data.text import encode_example, encode_prompt
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Task
@@ -74,36 +76,91 @@ def make(
       f'streaming=True has no end and needs a buffer: size={size} must be None and buffer={buffer} '
       'at least 1'
     )
-  judge = rewards(reward, columns)
-  read = judge.pop('read', None)
+  verdict = rewards(reward, columns)
+  read = verdict.pop('read', None)
 
   def convert(row):
     return checked(tokenizer, columns, columns.example(row), read, max_prompt, max_new)
 
-  train, held_out = (Reader(convert, bad == 'skip') for _ in range(2))
   sources = open_sources(source, subset, split, streaming)
   others = open_test(source, subset, test, streaming) if test else sources
+  whole = Whole(source, bool(test), verdict, digests(sources, others))
   if streaming:
-    of = lambda name: None if test else name
-    found = dict(
-      train=Walk(lambda: stream(train, sources, of('train')), buffer, seed),
-      test=Walk(lambda: stream(held_out, others, of('test')), buffer, None),
-    )
-    count = lambda name: None
-  else:
-    found = tables(sources, train, (lambda e: 'train') if test else side)
-    if test:
-      found['test'] = tables(others, train, lambda e: 'test')['test']
-    check_found(source, found, train)
-    lengths = {name: len(table.kept) for name, table in found.items()}
-    lengths['train'] = min(lengths['train'], size or lengths['train'])
-    count = lengths.__getitem__
+    readers = {name: Reader(convert, bad == 'skip') for name in SPLITS}
+    return endless(whole, readers, dict(train=sources, test=others), buffer, seed)
+  reader = Reader(convert, bad == 'skip')
+  found = tables(sources, reader, (lambda e: 'train') if test else side)
+  if test:
+    found['test'] = tables(others, reader, lambda e: 'test')['test']
+  known = all(whole.digests.values())
+  key = repr((columns, max_prompt, max_new, reward, whole.test, whole.digests)) if known else ''
+  return finite(whole, found, size, key)
+
+
+class Whole(NamedTuple):
+  """What stays the same of a data set when rows are left out; test: whether files or a split say
+  what is held out; verdict: the task's verifier."""
+
+  source: str
+  test: bool
+  verdict: dict[str, Any]
+  digests: dict[str, str]
+
+
+def finite(whole: Whole, found: dict[str, Table], size: int | None, key: str) -> Task:
+  """The task of rows that can be read anywhere. key: tells them from others, '' for nothing."""
+  reader = found['train'].reader
+  check_found(whole.source, found, reader)
+  lengths = {name: len(table.kept) for name, table in found.items()}
+  lengths['train'] = min(lengths['train'], size or lengths['train'])
+
+  def fitting(encoders):
+    limits = dict(train=size, test=None)
+    of = lambda name: key and f'{name} {limits[name]} {key}'
+    fitted = {
+      name: fit(table, encoders[name], of(name), limits[name]) for name, table in found.items()
+    }
+    return finite(whole, fitted, size, '')
+
   return Task(
     lambda name, index: found[name].example(index),
-    count,
-    skipped=lambda: len(train.skipped),
-    **judge,
+    lengths.__getitem__,
+    skipped=lambda: len(reader.skipped),
+    fitting=fitting,
+    fingerprint=whole.digests,
+    **whole.verdict,
   )
+
+
+def endless(
+  whole: Whole, readers: dict[str, Reader], sources: dict[str, list[Source]], buffer: int, seed: int
+) -> Task:
+  """The task of rows that are read one after the other."""
+
+  def walk(name: str) -> Walk:
+    start = lambda: stream(readers[name], sources[name], None if whole.test else name)
+    return Walk(start, buffer, seed if name == 'train' else None, f'source={whole.source!r}')
+
+  def fitting(encoders):
+    fitted = {name: reader.fitting(encoders[name]) for name, reader in readers.items()}
+    return endless(whole, fitted, sources, buffer, seed)
+
+  found = {name: walk(name) for name in SPLITS}
+  return Task(
+    lambda name, index: found[name].example(index),
+    lambda name: None,
+    skipped=lambda: len(readers['train'].skipped),
+    fitting=fitting,
+    fingerprint=whole.digests,
+    **whole.verdict,
+  )
+
+
+def digests(*groups: list[Source]) -> dict[str, str]:
+  """By name, which is the same in every user's folder."""
+  home = os.path.join(os.path.expanduser('~'), '')
+  name = lambda text: text.replace(home, '~/', 1) if text.startswith(home) else text
+  return {name(source.name): source.digest for sources in groups for source in sources}
 
 
 def stream(reader: Reader, sources: list[Source], split: str | None) -> Iterator[Example]:
