@@ -2,23 +2,31 @@
 default."""
 
 import random
+from typing import Any
 
 from rft_jax.models.config import FULL, SLIDING, ModelConfig
-from rft_jax.models.config import SCALINGS as KINDS
 from rft_jax.models.families import FAMILIES
 from rft_jax.models.hf_config import FIELDS
 
 LAYERS = 3
 LENGTH = dict(original_max_position_embeddings=16)
-SCALINGS = (
+SCALINGS: tuple[dict[str, Any], ...] = (
   {},
   dict(rope_type='linear', factor=2.0),
   dict(rope_type='llama3', factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, **LENGTH),
   dict(rope_type='yarn', factor=4.0, **LENGTH),
   dict(rope_type='yarn', factor=4.0, mscale=0.7, mscale_all_dim=0.4, beta_fast=20.0, **LENGTH),
   dict(rope_type='yarn', factor=4.0, attention_factor=1.3, truncate=False, beta_slow=2.0, **LENGTH),
+  dict(
+    rope_type='longrope',
+    factor=4.0,
+    short_factor=(1.0, 1.5),
+    long_factor=(2.0, 3.0),
+    original_max_position_embeddings=64,
+  ),
 )
-VALUES = dict(
+PLAIN = 'default', 'linear', 'llama3', 'yarn'
+VALUES: dict[str, Any] = dict(
   attention_scale=20**-0.5,
   attn_logit_softcapping=2.0,
   final_logit_softcapping=3.0,
@@ -33,18 +41,18 @@ VALUES = dict(
 
 def architecture(kind: str, seed: int) -> ModelConfig:
   rng, family = random.Random(f'{kind} {seed}'), FAMILIES[kind]
-  fields = {name: _value(name) for name in family.reads}
+  fields: dict[str, Any] = {name: _value(name) for name in family.reads}
   if 'head_dim' not in family.keys:
     fields |= dict(num_key_value_heads=2, head_dim=12)
   if family.positions == 'rope':
-    local = SCALINGS[:2] if 'rope_local_theta' in family.reads else SCALINGS
-    ours = [s for s in local if s.get('rope_type', 'default') in (family.scalings or KINDS)]
-    scaling = ours[seed % len(ours)]
+    scaling = _scalings(family)[seed % len(_scalings(family))]
     fields |= dict(rope_theta=2e4, rope_scaling=tuple(sorted(scaling.items())))
+    if 'short_factor' in scaling:
+      fields['head_dim'] = 8  # half of it is turned, in two pairs
   fields |= _windows(family.sliding, rng)
   if SLIDING not in fields.get('layer_types', ()):
     fields.pop('rope_local_theta', None)
-  whole = dict(num_key_value_heads=4, head_dim=8) | fields
+  whole: dict[str, Any] = dict(num_key_value_heads=4, head_dim=8) | fields
   return ModelConfig(
     97,
     32,
@@ -61,10 +69,15 @@ def architecture(kind: str, seed: int) -> ModelConfig:
   )
 
 
-def _value(name: str):
+def _scalings(family) -> list[dict]:
+  known = [s for s in SCALINGS if s.get('rope_type', 'default') in (family.scalings or PLAIN)]
+  return known[:2] if 'rope_local_theta' in family.reads else known
+
+
+def _value(name: str) -> Any:
   if name in VALUES:
     return VALUES[name]
-  default = FIELDS[name].default
+  default: Any = FIELDS[name].default
   return not default if isinstance(default, bool) else type(default)(1.5 * (default or 1))
 
 

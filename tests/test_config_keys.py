@@ -1,15 +1,18 @@
 """The judgement of each key is that of transformers' code: what it reads, and what that changes."""
 
+import dataclasses
 import inspect
 import json
 import re
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rft_jax.infra import hub
-from rft_jax.infra.hub_config import completed
-from rft_jax.models.config import FULL, SCALINGS
+from rft_jax.infra.hub_config import WRAPPERS, completed, exported
+from rft_jax.models.config import SCALINGS
 from rft_jax.models.families import FAMILIES
 from rft_jax.models.hf_config import read_config, write_config
 from rft_jax.models.hf_keys import IRRELEVANT, NEUTRAL, irrelevant
@@ -18,6 +21,7 @@ from rft_jax.models.rope import frequencies
 from rft_jax.registry import ConfigError
 from tests.architectures import architecture
 from tests.checkpoints import reference_logits, rows
+from tests.test_families import HOME, logits_of
 
 OTHERS = (
   # Read, and no part of what a decoder computes without dropout: outputs, losses, other heads.
@@ -31,8 +35,10 @@ OTHERS = (
   'use_sliding_window sliding_window_pattern'.split()
 )
 ELSEWHERE = re.compile(
-  # Of the images of Gemma 3, and no keys at all.
-  'get_text_config|text_config|vision_config|image_token_id|mm_tokens_per_image|max_seq_len_cached'
+  # Of the images of Gemma 3.
+  'get_text_config|text_config|vision_config|image_token_id|mm_tokens_per_image|max_seq_len_cached|'
+  # Stored, or of kernels that need no mask: layer_types decides.
+  'sliding_window_pattern|use_sliding_window'
 )
 
 
@@ -69,10 +75,10 @@ def test_every_key_that_the_code_of_a_family_reads_is_used_or_of_no_account(kind
   from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
   model = AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[kind]]
-  source = inspect.getsource(inspect.getmodule(model))
+  source = inspect.getsource(sys.modules[model.__module__])
   pattern = r'config\.([a-z_0-9]+)|getattr\((?:self\.)?config, "([a-z_0-9]+)"'
   read = {a or b for a, b in re.findall(pattern, source)}
-  names = CONFIG_MAPPING[kind].attribute_map
+  names: dict[str, str] = CONFIG_MAPPING[kind].attribute_map
   entries, unjudged = entries_of(kind), set()
   plain = read_config(entries)
   for key in {names.get(k, k) for k in read}:
@@ -83,9 +89,9 @@ def test_every_key_that_the_code_of_a_family_reads_is_used_or_of_no_account(kind
   assert not unjudged
 
 
-def strange(key: str):
+def strange(key: str) -> Any:
   """Another value than what any file has."""
-  values = dict(
+  values: dict[str, Any] = dict(
     architectures=['Other'],
     auto_map=dict(AutoConfig='configuration_x.X'),
     dtype='bfloat16',
@@ -158,6 +164,8 @@ def _fits(kind: str, entries: dict, key: str, value) -> bool:
 def test_neutral_values_are_accepted_and_others_refused_by_name(key):
   for kind in ('llama', 'qwen3', 'gpt2'):
     entries = entries_of(kind)
+    if key in FAMILIES[kind].keys.values():
+      continue
     for value in NEUTRAL[key]:
       assert read_config(entries | {key: value}) == read_config(entries)
     other = 0.5 if isinstance(NEUTRAL[key][0], int) else [1]
@@ -209,21 +217,79 @@ def test_frequencies_are_those_of_transformers(rope, outside):
   entries = {k: v for k, v in entries.items() if k != 'rope_parameters'}
   entries |= dict(rope_scaling=json.loads(json.dumps(rope)))
   c = read_config(completed(entries))
-  found, scale = frequencies(c, c.kinds[0] if c.kinds else FULL)
+  found, scale = frequencies(c, c.kinds[0])
   embedding = LlamaRotaryEmbedding(LlamaConfig(**entries))
   np.testing.assert_allclose(found, embedding.inv_freq.numpy(), rtol=1e-5)
   assert scale == pytest.approx(embedding.attention_scaling)
 
 
-@pytest.mark.parametrize('wrapper, inner', [('mistral3', 'mistral'), ('llava', 'llama')])
-def test_the_text_of_a_multimodal_model_keeps_what_the_whole_says(wrapper, inner, tmp_path):
-  text = write_config(architecture(inner, 0)) | dict(model_type=inner)
-  whole = dict(model_type=wrapper, text_config=text, eos_token_id=[5, 6], unsloth_fixed=True)
-  (tmp_path / 'config.json').write_text(json.dumps(whole))
-  found = hub.config_entries(str(tmp_path))
-  assert found['eos_token_id'] == [5, 6]
-  assert read_config(found) == architecture(inner, 0)
+TINY = dict(hidden_size=16, image_size=8, intermediate_size=16, num_attention_heads=2, patch_size=4)
+WHOLES = dict(
+  gemma3=('gemma3_text', 'siglip_vision_model'),
+  internvl=('qwen2', 'internvl_vision'),
+  llava=('llama', 'clip_vision_model'),
+  mistral3=('mistral', 'pixtral'),
+  vipllava=('llama', 'clip_vision_model'),
+)
+
+
+def whole(wrapper: str, **more) -> dict:
+  c = architecture(WHOLES[wrapper][0], 1)
+  c = dataclasses.replace(c, final_logit_softcapping=0.0)
+  vision = TINY | dict(num_hidden_layers=1, model_type=WHOLES[wrapper][1])
+  tied = dict(tie_word_embeddings=c.tie_word_embeddings)
+  return dict(model_type=wrapper, text_config=write_config(c), vision_config=vision) | tied | more
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+def test_the_text_of_a_multimodal_model_keeps_what_the_whole_says(wrapper, tmp_path):
+  entries = whole(wrapper, eos_token_id=[5, 6], unsloth_fixed=True)
+  file = tmp_path / 'config.json'
+  file.write_text(json.dumps(entries))
+  assert hub.config_entries(str(tmp_path))['eos_token_id'] == [5, 6]
+  c = architecture(WHOLES[wrapper][0], 1)
+  assert hub.model_config(str(tmp_path)) == dataclasses.replace(c, final_logit_softcapping=0.0)
+  found = exported(entries | dict(torch_dtype='float16', auto_map=dict(AutoModel='x.Y')))
+  assert found == entries['text_config'] | dict(eos_token_id=[5, 6], unsloth_fixed=True)
   for key in ('quantization_config', 'head_scale'):
-    (tmp_path / 'config.json').write_text(json.dumps(whole | {key: dict(bits=4)}))
+    file.write_text(json.dumps(entries | {key: dict(bits=4)}))
     with pytest.raises(ConfigError, match=key):
       hub.model_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+def test_the_text_of_a_multimodal_model_is_computed_as_transformers_does(wrapper, tmp_path):
+  torch = pytest.importorskip('torch')
+  from transformers import AutoConfig, AutoModelForImageTextToText
+
+  file = tmp_path / 'config.json'
+  file.write_text(json.dumps(whole(wrapper, image_token_index=96)))
+  config = AutoConfig.from_pretrained(tmp_path)
+  model = AutoModelForImageTextToText.from_config(config, attn_implementation='eager')
+  with torch.no_grad():
+    for parameter in model.float().eval().parameters():
+      parameter.copy_(torch.randn(parameter.shape) * 0.2)
+  model.save_pretrained(tmp_path)
+  c, (tokens, mask) = hub.model_config(str(tmp_path)), rows()
+  tokens = np.minimum(tokens, 90)
+  found = logits_of(c, hub.load(str(tmp_path), c, HOME), tokens, mask)
+  error = np.where(mask[..., None] > 0, found - reference_logits(model, tokens, mask), 0)
+  assert np.abs(error).max() <= 1e-4
+
+
+def test_gemma_3_with_images_has_no_cap_of_its_logits(tmp_path):
+  """Transformers caps those of its text alone only."""
+  entries = whole('gemma3')
+  entries['text_config'] |= dict(final_logit_softcapping=30.0)
+  (tmp_path / 'config.json').write_text(json.dumps(entries))
+  with pytest.raises(ConfigError, match='final_logit_softcapping=30'):
+    hub.model_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind', ['paligemma', 'mllama', 'idefics3', 'qwen2_5_vl', 'gemma3n'])
+def test_another_multimodal_model_is_refused_though_its_text_has_a_known_family(kind, tmp_path):
+  """PaliGemma's Gemma sees its prompt both ways."""
+  entries = dict(model_type=kind, text_config=write_config(architecture('llama', 0)))
+  (tmp_path / 'config.json').write_text(json.dumps(entries))
+  with pytest.raises(ConfigError, match=f"model_type='{kind}' is not supported"):
+    hub.model_config(str(tmp_path))

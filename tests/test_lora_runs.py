@@ -73,6 +73,7 @@ def test_it_can_be_evaluated_and_exported_but_not_over_another(whole):
   'settings,message',
   [
     (dict(targets='nothing'), 'matches none of the modules'),
+    (dict(alpha=0.0), 'model.lora.alpha=0.0 must be other than 0'),
     (dict(path='adapter'), 'set model.path'),
     (dict(rank=0, path='adapter'), 'needs model.lora.rank'),
   ],

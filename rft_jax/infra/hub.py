@@ -34,12 +34,13 @@ class HubError(UserError):
   """A checkpoint that cannot be read: one line with the place, the reason and the way out."""
 
 
-def locate(path: str) -> str:
-  """A local directory as it is; a hub id becomes the directory that it was downloaded to."""
+def locate(path: str, key: str = 'model.path', file: str = 'config.json') -> str:
+  """A local directory as it is; a hub id becomes the directory that it was downloaded to. key: what
+  names it, and file: what is in it, for the error."""
   if os.path.isdir(path):
     return path
   if os.path.exists(path) or not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', path):
-    raise HubError(f'model.path={path!r} is no directory: name one with a config.json, or a hub id')
+    raise HubError(f'{key}={path!r} is no directory: name one with {file}, or a hub id')
   from huggingface_hub import snapshot_download
 
   try:
@@ -47,7 +48,7 @@ def locate(path: str) -> str:
   except Exception as error:
     reason = str(error).split('\n')[0]
     raise HubError(
-      f'model.path={path!r} is no local directory, and the hub does not give it ({reason}): '
+      f'{key}={path!r} is no local directory, and the hub does not give it ({reason}): '
       'check the name, your access, or download it and name the directory'
     ) from error
 
@@ -86,7 +87,8 @@ def config_entries(directory: str) -> dict[str, Any]:
 
 
 def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:200]
+  zero = 'a size or a length is 0: ' if isinstance(error, ArithmeticError) else ''
+  return zero + ' '.join(str(error).split())[:200]
 
 
 def model_config(directory: str, ignore: Collection[str] = (), **options) -> ModelConfig:

@@ -7,7 +7,7 @@ from rft_jax.models.config import unsupported
 from rft_jax.models.families import FAMILIES
 from rft_jax.registry import ConfigError
 
-WRAPPERS = 'gemma3', 'llava', 'mistral3'
+WRAPPERS = 'gemma3', 'internvl', 'llava', 'mistral3', 'vipllava'
 """Multimodal models whose text is computed as that of its family alone."""
 IDS = 'bos_token_id', 'eos_token_id', 'pad_token_id', 'tie_word_embeddings'
 """What a multimodal model's own entry decides for its text too."""
@@ -41,6 +41,11 @@ def _text(kind: str, raw: dict[str, Any]) -> dict[str, Any]:
     raise ConfigError(f'config.json: text_config={text!r} must be an object')
   own = text.get('model_type', spec.model_type)
   own = own if spec.config_class.__name__ == 'AutoConfig' else spec.model_type
+  if kind == 'gemma3' and (cap := text.get('final_logit_softcapping')):
+    raise ConfigError(
+      f'config.json: text_config.final_logit_softcapping={cap}: transformers leaves it out of a '
+      'gemma3, but not of its text alone: set it to null'
+    )
   if own not in FAMILIES:
     raise ConfigError(f'text_config of model_type={kind!r}: {unsupported(own)}')
   known = {*whole.__dataclass_fields__, *whole.attribute_map, 'model_type', 'torch_dtype'}

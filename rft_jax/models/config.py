@@ -34,6 +34,7 @@ class Lora:
   def __post_init__(self):
     for name, fine, rule in (
       ('rank', self.rank >= 1, 'at least 1'),
+      ('alpha', self.alpha != 0, 'other than 0'),
       ('adapters', self.adapters >= 1, 'at least 1'),
       ('dropout', 0 <= self.dropout < 1, 'in [0, 1)'),
     ):

@@ -76,7 +76,7 @@ def _read(keys: Keys, family: Family, name: str) -> Any:
   if fault := _fault(value, FIELDS[name].type):
     raise ConfigError(f'config.json: {key}={value!r} {fault}')
   if key == SCALAR:
-    return value**-0.5
+    return value and value**-0.5
   if name == 'rope_layers':
     return () if all(value) else tuple(map(bool, value))
   return ACTIVATIONS.get(value, value) if name == 'hidden_act' else value
@@ -97,7 +97,8 @@ def _fault(value: Any, kind: Any) -> str:
 
 def _complete(keys: Keys, fields: dict[str, Any]) -> None:
   """What follows from other fields where it is not set."""
-  for name in ('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'):
+  needed = 'vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'
+  for name in (*needed, *(n for n in ('head_dim', 'attention_scale') if n in fields)):
     if not fields.get(name):
       raise ConfigError(f'config.json: {name}={fields.get(name)!r} must be positive')
   fields.setdefault('num_key_value_heads', fields['num_attention_heads'])
@@ -148,7 +149,7 @@ def write_config(c: ModelConfig) -> dict[str, Any]:
       raise ConfigError(f'model.{name}={value!r}: a {c.model_type} has one {key}, {found[key]!r}')
   found |= _written_layers(c)
   if family.positions == 'rope':
-    found['rope_parameters'] = write_rope(c)
+    found |= write_rope(c)
   ids = ('bos_token_id', 'eos_token_id', 'pad_token_id')
   ids = {name: None for name in ids if _key(family, name)}  # not those of the class
   return found | ids | dict(model_type=c.model_type)

@@ -25,7 +25,7 @@ OPTIONAL = dict(
   yarn=('attention_factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', 'truncate'),
   longrope=('attention_factor',),
 )
-IRRELEVANT = 'rope_theta', 'rope_type', 'type', 'finetuned', LENGTH, 'max_position_embeddings'
+IRRELEVANT = 'rope_type', 'type', 'finetuned', 'max_position_embeddings'
 NEUTRAL = dict(
   attention_factor=1,
   attn_factor=1,
@@ -92,14 +92,14 @@ def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
     keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
     return 10_000.0, ()
   reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
-  if kind in ('yarn', 'longrope') and 'factor' not in found and isinstance(found.get(LENGTH), int):
+  if kind in ('yarn', 'longrope') and 'factor' not in found and _positive(found.get(LENGTH)):
     found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   for key, value in found.items():
     _judge(keys, place, key, value, kind)
   for key in NEEDED[kind]:
     if key not in found:
       keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
-  scaling = {k: tuple(v) if k in FACTORS else v for k, v in found.items() if k in reads}
+  scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in reads}
   if scaling:
     scaling['rope_type'] = kind
   return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
@@ -137,12 +137,14 @@ def _positive(value: Any) -> bool:
 
 
 def write_rope(c: ModelConfig) -> dict[str, Any]:
-  """The value of `rope_parameters`."""
+  """The entries, `rope_parameters` among them."""
   scaling = {k: list(v) if k in FACTORS else v for k, v in c.rope_scaling}
   whole = (scaling or dict(rope_type='default')) | dict(rope_theta=c.rope_theta)
   if PARTIAL in c.family.reads:
     whole[PARTIAL] = c.partial_rotary_factor
   if 'rope_local_theta' not in c.family.reads:
-    return whole
+    # That of Phi-3's class would decide, were it not here.
+    outside = {LENGTH: scaling[LENGTH]} if scaling.get('rope_type') == 'longrope' else {}
+    return dict(rope_parameters=whole) | outside
   own = dict(rope_type='default', rope_theta=c.rope_local_theta)
-  return {FULL: whole, SLIDING: own if c.rope_local_theta else whole}
+  return dict(rope_parameters={FULL: whole, SLIDING: own if c.rope_local_theta else whole})

@@ -1,10 +1,10 @@
 """Export: a checkpoint of `train` as a Hugging Face directory, adapters merged; or the adapter
 alone, as PEFT writes it."""
 
-import json
 import os
 
-from rft_jax.infra import hub_save, peft
+from rft_jax.infra import hub, hub_save, peft
+from rft_jax.infra.hub_config import exported
 from rft_jax.models.hf_config import write_config
 from rft_jax.modes.restored import merged, restored
 from rft_jax.modes.session import Session, open_session
@@ -26,7 +26,10 @@ def run(config, workdir: str, started: float) -> dict:
   with restored(session, workdir) as found:
     weights, step = found.state.weights, found.step
   if c.adapter:
-    peft.save(directory, architecture, weights['adapters'], base=config.model.path)
+    where = session.model.directory
+    peft.save(
+      directory, architecture, weights['adapters'], base=config.model.path, base_directory=where
+    )
   else:
     params = merged(session, weights)
     tokenizer, dtype = session.tokenizer, c.dtype
@@ -36,9 +39,7 @@ def run(config, workdir: str, started: float) -> dict:
 
 
 def entries(session: Session) -> dict:
-  """Of the config.json: those of the checkpoint that training began with, unchanged."""
+  """Of the config.json: those of the checkpoint that training began with, of its text alone."""
   if not session.model.directory:
     return write_config(session.model.architecture) | dict(eos_token_id=session.stop[0])
-  with open(os.path.join(session.model.directory, 'config.json')) as file:
-    found = json.load(file)
-  return found.get('text_config', found) | dict(model_type=session.model.architecture.model_type)
+  return exported(hub.raw_config(session.model.directory))

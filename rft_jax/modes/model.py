@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from rft_jax.config import base
 from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
+from rft_jax.infra.hub_config import completed
 from rft_jax.infra.parallel import Placement
 from rft_jax.models.config import Lora, ModelConfig
+from rft_jax.models.hf_config import write_config
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
@@ -49,6 +51,7 @@ def open_model(config: Any, placement: Placement) -> Model:
     tokenizer = load_tokenizer('characters' if config.tokenizer == 'auto' else config.tokenizer)
     sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
     architecture = _checked(ModelConfig(vocab_size=len(tokenizer), **sizes, **ours))
+    _check_exportable(architecture)
     return Model(architecture, tokenizer, '', stop_tokens(tokenizer), settings.param_dtype)
   _check_alone(settings)
   directory = hub.locate(settings.path)
@@ -79,6 +82,18 @@ def _checked(c: ModelConfig) -> ModelConfig:
   if c.lora:
     adapter_shapes(c)
   return c
+
+
+def _check_exportable(c: ModelConfig) -> None:
+  """Raises ConfigError where transformers has no such model: now, not after the training."""
+  from huggingface_hub.errors import StrictDataclassError
+
+  entries = write_config(c)
+  try:
+    completed(entries)
+  except (StrictDataclassError, ValueError) as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise ConfigError(f'model: transformers has no such {c.model_type} ({reason})') from error
 
 
 def _check_alone(settings) -> None:

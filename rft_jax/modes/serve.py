@@ -82,7 +82,8 @@ def open_served(config, workdir: str) -> Model:
       weights, source, name = found.state.weights, f'step {found.step}', c.stages[-1]
   config = session.model.architecture
   weights = {'decoder': {'params': merged(session, weights)}}
-  return Model(weights, config, session.tokenizer, session.stop, name, source)
+  directory = session.model.directory
+  return Model(weights, config, session.tokenizer, session.stop, name, source, directory)
 
 
 def tell(text: str):

@@ -69,9 +69,13 @@ class Session(NamedTuple):
     rest = jax.jit(lambda key: {k: v for k, v in init(key).items() if k != 'decoder'})(seed)
     if 'critic' in rest:
       rest['critic'] = jax.tree.map(jnp.copy, decoder)
-    if path := self.config.model.lora.path:
-      rest['adapters'] = peft.load(path, self.model.architecture)
+    if self.config.model.lora.path:
+      rest['adapters'] = self.adapters()
     return rest | {'decoder': decoder}
+
+  def adapters(self) -> PyTree:
+    """Those of `model.lora.path`. Raises HubError for what is wrong with them."""
+    return peft.load(self.config.model.lora.path, self.model.architecture)
 
   def shapes(self, model: str = 'policy') -> PyTree:
     """Shapes and dtypes of a model's parameters."""

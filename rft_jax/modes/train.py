@@ -63,9 +63,11 @@ def run(config, workdir: str, started: float) -> dict:
 
 
 def rehearse(session: Session) -> FromData | None:
-  """Raises ConfigError for what cannot work in any stage, before the first one begins; returns the
+  """Raises UserError for what cannot work in any stage, before the first one begins; returns the
   first stage if it learns from data, which may have taken long to read."""
   s, first = session, None
+  if s.config.model.lora.path:
+    s.adapters()
   for index, name in enumerate(s.config.stages):
     stage = s.config[name]
     rehearsed = make_stage(stage, index, s, s.tasks[name], None)

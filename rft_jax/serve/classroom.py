@@ -42,7 +42,8 @@ Tell = Callable[[str], None]
 
 class Model(NamedTuple):
   """weights: a policy's params; config: its architecture, without adapters; stop: what ends an
-  answer; name: what the page calls it; source: what tells it from other models."""
+  answer; name: what the page calls it; source: what tells it from other models; directory: of the
+  checkpoint it is from, '' for none."""
 
   weights: PyTree
   config: ModelConfig
@@ -50,6 +51,7 @@ class Model(NamedTuple):
   stop: list[int]
   name: str
   source: str
+  directory: str = ''
 
 
 @contextlib.contextmanager
@@ -105,7 +107,7 @@ def opened(
         material.probes,
         options=CanaryOptions(forbidden=tuple(filter(None, settings.forbidden))),
       ),
-      functools.partial(peft.packed, learning),
+      functools.partial(peft.packed, learning, base_directory=model.directory),
     )
     learner.start()
     options = Options(

@@ -3,6 +3,7 @@ LongRoPE's factors, of which only the number is kept; and the same with tiny siz
 
 import json
 import pathlib
+from typing import Any
 
 PUBLISHED = {
   name: entries
@@ -38,8 +39,10 @@ VISION = dict(boi_token_index=3, eoi_token_index=4, image_token_index=5, mm_toke
 
 def tiny(entries: dict) -> dict:
   """Sizes, lengths and ids are small; whatever else the file says stays."""
-  small = SIZES | IDS | VISION
-  found = {k: small[k] if k in small and v is not None else v for k, v in entries.items()}
+  small: dict[str, Any] = SIZES | IDS | VISION
+  found: dict[str, Any] = {
+    k: small[k] if k in small and v is not None else v for k, v in entries.items()
+  }
   heads, shared = entries.get('num_attention_heads'), entries.get('num_key_value_heads')
   if shared:
     found['num_key_value_heads'] = 4 if shared == heads else 2 if shared > 1 else 1
