@@ -124,7 +124,9 @@ def _dropped(rate, x, rng):
   return jnp.where(jax.random.bernoulli(rng, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
-def norm(c: ModelConfig, weights: dict, name: str, x: Array, axes=-1) -> Array:
+def norm(
+  c: ModelConfig, weights: dict, name: str, x: Array, axes: int | tuple[int, ...] = -1
+) -> Array:
   """The norm `name` over the last axis, or several; its statistics in float32."""
   y, scale = x.astype(jnp.float32), weights[name].astype(jnp.float32)
   if c.family.norm == 'layer':
