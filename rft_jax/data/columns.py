@@ -1,6 +1,8 @@
 """From a row of a data set to an Example: which column is what."""
 
+import numbers
 import string
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rft_jax.data.sources import BadRow, column
@@ -90,8 +92,17 @@ class Columns(NamedTuple):
     if '{' in self.answer:
       return text(row, self.answer)
     value = column(row, self.answer)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if number else text(row, self.answer)
+    is_number = isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool)
+    return digits(value, self.answer) if is_number else text(row, self.answer)
+
+
+def digits(value: Any, name: str) -> str:
+  """A number as the text that is read back as the same number, without an exponent. Raises BadRow
+  for one that is not finite."""
+  exact = Decimal(int(value) if isinstance(value, numbers.Integral) else str(value))
+  if not exact.is_finite():
+    raise BadRow(f'column {name!r} must be a finite number, not {value}')
+  return f'{exact:f}'
 
 
 class Filling(dict):
