@@ -13,7 +13,7 @@ from typing import Any
 
 from rft_jax.data import choices
 from rft_jax.data.choices import letter
-from rft_jax.data.numerals import number, written
+from rft_jax.data.numerals import number, same_number, written
 from rft_jax.data.plain import normalised
 from rft_jax.registry import ConfigError, nearest
 
@@ -37,8 +37,9 @@ def judge(name: str) -> dict[str, Callable]:
       reward=mathematics.agrees, answer=mathematics.answered, known=mathematics.answered_by
     )
   read, known = READERS[name], KNOWN[name]
+  by_value = functools.partial(agrees, read=read, known=known)
   return dict(
-    reward=functools.partial(agrees, read=read, known=known),
+    reward=same_number if name == 'gsm8k' else by_value,
     answer=functools.partial(shown, read=read),
     known=known,
   )

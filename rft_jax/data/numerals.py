@@ -8,7 +8,7 @@ taken for the number.
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rft_jax.data.latex import last_boxed, undressed
 
@@ -16,7 +16,7 @@ Value = Decimal | Fraction
 LONGEST = 1000  # digits, and exponents: beyond, arithmetic on what a model wrote could take long
 MIXED = '\x1f'  # stands between the whole and the fraction of a mixed number
 MONEY = '$€£¥₹₩₽₺₫₦฿¢'
-SCALE = dict(hundred=2, thousand=3, million=6, billion=9, trillion=12)
+SCALE = dict(hundred=2, thousand=3, million=6, billion=9, trillion=12, k=3, K=3)
 PARTS = dict(half='1/2', third='1/3', quarter='1/4')
 DECIMAL, INTEGER = r'(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)', '[-+]?[0-9]+'
 
@@ -50,7 +50,7 @@ NUMBER = re.compile(
   re.VERBOSE,
 )
 # Not units: other single letters, which may be variables or short for thousands, and their kin.
-NO_UNIT = re.compile(r'[^mgshlLdpcCF]$|(?:bn|mn|tn|mil|mln|mio|mrd|[xyzn]+)$|[^A-Za-z]*$|[xyzn]\^')
+NO_UNIT = re.compile(r'[^mgshlLdpcCFAVWJN]$|(?:bn|mn|tn|mil|mln|mio|mrd|[xyzn]+)$|[xyzn]\^')
 ATOM = re.compile(
   rf"""(?P<name>[^\W\d_]\w*(?:[\^_]\{{?[-+]?\w+\}}?)*)
   | (?:(?<![\w)\]}}.+-])[-+])?(?:[{MONEY}][ ]?[-+]?)?(?:(?<![\w.])\.)?[0-9]
@@ -59,17 +59,19 @@ ATOM = re.compile(
 )
 JOIN = re.compile('[ \u2009]*(?:\\*\\*|[/×·÷+*^])[ \u2009]*| : |[ ]?x[ ]?|\\}/\\{|\\{')
 BEFORE = re.compile(
-  r'(?:(?<![-=<>\n])[<>≤≥≠]=?|[±∓]|[-+]{2}|\+/-|√[({]?|[\^_][({]?|\\[A-Za-z]+\s*[({\[]|[0-9]\.\(|'
+  r'(?:(?<![-=<>\n])[<>≠]|[±∓]|[-+]{2}|\+/-|√[({]?|[\^_][({]?|\\[A-Za-z]+\s*[({\[]|[0-9]\.\(|'
   r'(?<![\w)])[-+][ ]?[({])[ ]*$'
 )
 AFTER = re.compile(r'[ ]?[π√∞±∓^\\]|[_({]|\.\(|[ ][xyzn]\b|[ ]\+/-')
-SCALED = re.compile(rf'[ -]({"|".join(SCALE)})\b')
+SCALED = re.compile(rf'[ -]({"|".join(word for word in SCALE if len(word) > 1)})\b')
 
 
 class Numeral(NamedTuple):
-  """A cluster of a text: its value, None where it is no number that is known here."""
+  """A cluster of a text: its value, None where it is no number that is known here, and the power of
+  ten that a word says after it."""
 
   value: Value | None
+  scale: int
   start: int
   end: int
 
@@ -77,32 +79,46 @@ class Numeral(NamedTuple):
 def number(text: str, prompt: str = '') -> Value | None:
   """The answer of a text that ends in a number: what is marked by '####' or \\boxed{}, whichever
   comes later, else the last number. None for none, and where it is part of something else."""
+  said, scale = bare(text)
+  return said if said is None or not scale else plain(Fraction(said) * 10**scale)
+
+
+def same_number(completion: str, example: Any) -> float:
+  """1.0 where a completion and `example.answer` have the same number, else 0.0. If only one of them
+  says 'million' or the like, the other may be a number of millions."""
+  (said, scale), (known, other) = bare(completion), bare(example.answer)
+  same = said is not None and number(completion) == number(example.answer)
+  return float(same or (said is not None and said == known and (not scale) != (not other)))
+
+
+def bare(text: str) -> tuple[Value | None, int]:
+  """As `number`: without the power of ten, and that."""
   line, box = text.rfind('####'), last_boxed(text)
   if box and box[0] > line:
     return marked(box[1], -1)
   if line >= 0:
     return marked(text[line:].lstrip('#').strip().partition('\n')[0], 0)
   found = numerals(prepared(text))
-  return found[-1].value if found else None
+  return found[-1][:2] if found else (None, 0)
 
 
-def marked(place: str, which: int) -> Value | None:
+def marked(place: str, which: int) -> tuple[Value | None, int]:
   """The number that a marked place holds, after its last '='; its first or last where there are
   words between several. None for lists, ranges and sums."""
-  place = prepared(place, whole=True)
-  place = re.split('[=≈]', place)[-1].strip()
+  place = re.split('[=≈]', prepared(place))[-1].strip()
   place = re.sub(rf'^([-+])\s+(?=[{MONEY}.0-9])', r'\1', place)
   found = numerals(place)
-  if not found or (re.search(r'\\[A-Za-z]|[√π∞∪]', place)):
-    return None
-  if len(found) > 1:
-    near = found[which:][:2] if which == 0 else found[-2:]
-    if re.fullmatch(r'\W*(?:(?:and|or|to|x)\W*)?', place[near[0].end : near[1].start]):
-      return None
-  return None if place[found[which].end :].startswith('!') and which else found[which].value
+  if not found or re.search(r'\\[A-Za-z]|[√π∞∪]', place):
+    return None, 0
+  near = found[-2:] if which else found[:2]
+  listed = r'\W*(?:(?:and|or|to|x)\W*)?'
+  if len(near) > 1 and re.fullmatch(listed, place[near[0].end : near[1].start]):
+    return None, 0
+  chosen = found[which]
+  return (None, 0) if which and place.startswith('!', chosen.end) else chosen[:2]
 
 
-def prepared(text: str, whole: bool = False) -> str:
+def prepared(text: str) -> str:
   """A text in which each number is of one piece: without separators of thousands and LaTeX."""
   text = re.sub(r'<<[^<>]*>>|</?[A-Za-z][^<>]*>', ' ', undressed(text))
   text = CODE.sub('$', FRACTION.sub(fraction, text))
@@ -132,37 +148,36 @@ def numerals(text: str) -> list[Numeral]:
       spans[-1][1] = atom.end()
     else:
       spans.append([atom.start(), atom.end()])
-  return [Numeral(read(text, *span), *span) for span in spans]
+  return [Numeral(*read(text, *span), *span) for span in spans]
 
 
-def read(text: str, start: int, end: int) -> Value | None:
-  """The value of a cluster, None where it or what it stands in is more than a number."""
+def read(text: str, start: int, end: int) -> tuple[Value | None, int]:
+  """The value of a cluster and its power of ten; None where it, or what it stands in, is more than
+  a number."""
   cluster = text[start:end]
   endless = '.' in cluster and text.startswith(('...', '…'), end)
   if endless or AFTER.match(text, end) or BEFORE.search(text[max(0, start - 40) : start]):
-    return None
+    return None, 0
   found = NUMBER.fullmatch(cluster)
-  if not found or (found['unit'] and NO_UNIT.match(found['unit'])):
-    return None
+  unit = (found and found['unit']) or ''
+  if not found or (unit not in SCALE and NO_UNIT.match(unit)):
+    return None, 0
   scaled = SCALED.match(text, end)
-  return value(found, SCALE[scaled[1]] if scaled else 0)
+  return value(found), SCALE[scaled[1]] if scaled else SCALE.get(unit, 0)
 
 
-def value(found: re.Match, scale: int) -> Value | None:
-  """What NUMBER has found, times a power of ten. None beyond LONGEST, and for a fraction without a
-  value."""
+def value(found: re.Match) -> Value | None:
+  """What NUMBER has found. None beyond LONGEST, and for a fraction without a value."""
   if len(found[0]) > LONGEST or (found['sign'] and found['inner']):
     return None
   sign = '-' if '-' in (found['sign'], found['inner']) else ''
   if found['below']:
-    above, below = (Fraction(sign + found['above']), Fraction(found['below']))
-    return plain(above / below * 10**scale) if below else None
+    below = Fraction(found['below'])
+    return plain(Fraction(sign + found['above']) / below) if below else None
   if found['whole']:
     whole, top, under = (int(found[name]) for name in ('whole', 'top', 'under'))
-    return (
-      plain(Fraction(sign + f'{whole * under + top}/{under}') * 10**scale) if top < under else None
-    )
-  exponent = int(found['power'] or found['exponent'] or found['times'] or 0) + scale
+    return plain(Fraction(f'{sign}{whole * under + top}/{under}')) if top < under else None
+  exponent = int(found['power'] or found['exponent'] or found['times'] or 0)
   return Decimal(f'{sign}{found["decimal"] or 1}e{exponent}') if abs(exponent) <= LONGEST else None
 
 
