@@ -18,10 +18,11 @@ TOKEN = re.compile(
   rf'|\\(?P<greek>{"|".join(GREEK)})(?![A-Za-z])|(?P<frac>\\frac)(?![A-Za-z])'
   r'|(?P<letter>[A-Za-z])(?![A-Za-z]{2})|(?P<sign>\*\*|[-+*/^_!()\[\]{}|√π∞×·÷]))'
 )
-# What looks like an expression, and is read as something else: 1e3, 2 x 3, 1 2, 3\\frac12, f(2).
+# What looks like an expression, and is none or is read as another: 1e3, 2 x 3, 1 2, 3\frac12, f(2),
+# a date.
 TRAPS = re.compile(
   r'[0-9]\s*[eE]\s*[-+]?[0-9]|[0-9]\s*x\s*[0-9]|[0-9]\s+[.0-9]|[0-9]\.(?![0-9])|[.0-9]\s*\\frac|'
-  r'(?<![A-Za-z\\])[fghFGHP]\s*\('
+  r'(?<![A-Za-z\\])[fghFGHP]\s*\(|[0-9]{4}-[0-9]{1,2}-[0-9]'
 )
 
 
@@ -153,7 +154,7 @@ class Parser:
     opening = self.take('(', '{', '|')
     inside = self.sum(depth + 1)
     self.take({'(': ')', '{': '}', '|': '|'}[opening])
-    written = rf'\left|{inside.latex}\right|' if opening == '|' else f'({inside.latex})'
+    written = f'|({inside.latex})|' if opening == '|' else f'({inside.latex})'
     return inside._replace(latex=written)
 
   def argument(self, depth: int) -> Term:

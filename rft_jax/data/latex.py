@@ -63,7 +63,7 @@ def undressed(text: str) -> str:
   text = unfonted(SWITCH.sub(' ', text))
   text = re.sub(r'\\([$%#&_])', r'\1', re.sub(r'\\[()\[\]]', ' ', text))
   text = re.sub(r'\^\s*(?:\{\s*([-+]?[0-9]+)\s*\}|\(\s*([-+]?[0-9]+)\s*\))', r'^\1\2', text)
-  text = re.sub(r'(?<![0-9])\*\*|\*\*(?![0-9])|`', '', text)
+  text = re.sub(r'(?<![0-9])\*\*|\*\*(?![-+]?[0-9])|`', '', text)
   text = re.sub(r'(?<![\w\\}])(__?)(?=[^\s_{])([^_\n]+)(?<=\S)\1(?![\w{])', r'\2', text)
   return text.strip()
 

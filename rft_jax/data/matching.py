@@ -33,9 +33,7 @@ def judge(name: str) -> dict[str, Callable]:
       raise ConfigError(
         f"reward='math' needs math-verify ({error}): pip install 'rft_jax[math]'"
       ) from error
-    return dict(
-      reward=mathematics.agrees, answer=mathematics.answered, known=mathematics.answered_by
-    )
+    return dict(reward=mathematics.agrees, answer=mathematics.answered, known=mathematics.known)
   read, known = READERS[name], KNOWN[name]
   by_value = functools.partial(agrees, read=read, known=known)
   return dict(

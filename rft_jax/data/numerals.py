@@ -29,7 +29,7 @@ GAPS = re.compile(
   '(?:(?P=gap)[0-9]{3})*(?!(?P=gap)[0-9]|[0-9,/:])'
 )
 FRACTION = re.compile(
-  rf'(?P<digit>[0-9])?\s*\\frac\s*(?:\{{\s*(?P<a>{INTEGER}|{DECIMAL})\s*\}}|(?P<b>[0-9]))\s*'
+  rf'(?:(?P<digit>[0-9])\s*)?\\frac\s*(?:\{{\s*(?P<a>{INTEGER}|{DECIMAL})\s*\}}|(?P<b>[0-9]))\s*'
   rf'(?:\{{\s*(?P<c>{DECIMAL})\s*\}}|(?P<d>[0-9]))'
 )
 WRITTEN = re.compile(rf'(?<=[0-9]) and (?:an?|one) ({"|".join(PARTS)})\b')
