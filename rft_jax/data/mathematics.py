@@ -119,10 +119,9 @@ def atoms_alike(one: str, other: str) -> bool:
     return same_quantity(left, right)
   if (left and left[1]) or (right and right[1]):  # a number with a unit is no expression
     return False
-  terms = [
-    ratio(found[0]) if found else expression(text) for found, text in ((left, one), (right, other))
-  ]
-  return bool(terms[0] and terms[1]) and by_math_verify(*terms)
+  first = ratio(left[0]) if left else expression(one)
+  second = ratio(right[0]) if right else expression(other)
+  return bool(first and second and by_math_verify(first, second))
 
 
 def quantity(text: str) -> tuple[Value, str] | None:
@@ -181,7 +180,8 @@ def by_math_verify(known: str, said: str) -> bool:
   ]
   if not all(terms) or any(map(overlooked, terms, letters)):
     return False
-  return math_verify.verify(*terms, timeout_seconds=limit) and not apart(terms[0][0], terms[1][0])
+  one, other = terms
+  return math_verify.verify(one, other, timeout_seconds=limit) and not apart(one[0], other[0])
 
 
 def variables(latex: str) -> set[str]:
