@@ -9,6 +9,7 @@ with open('rft_jax/__init__.py') as file:
 with open('README.md') as file:
   readme = file.read()
 
+maths = ['math-verify>=0.9,<0.10']  # what a wrong reading may be differs by version
 serve = ['fastapi>=0.120', 'prometheus-client>=0.22', 'uvicorn>=0.35']
 
 setup(
@@ -50,7 +51,9 @@ setup(
       'pytest-xdist>=3.6',
       'pytest>=8',
       'ruff',
+      *maths,
     ],
+    'math': maths,
     'serve': serve,
     'tpu': ['jax[tpu]>=0.10,<0.13'],
     'gpu': ['jax[cuda13]>=0.10,<0.13'],

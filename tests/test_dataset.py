@@ -427,6 +427,40 @@ def test_numbers_are_read_as_people_write_them(text, value):
   assert made.reward and made.reward(text, made.example('train', 0)) == 1
 
 
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.json', 'a.parquet', 'a.csv'])
+def test_a_column_of_numbers_is_compared_as_these_numbers(name):
+  values = [0.00001, 1e16, 2.5e-7, 1e22, -0.0, 5.0, -1.5]
+  made = task(
+    write(name, [dict(prompt='a', n=value) for value in values]),
+    test=name, answer='n', reward='gsm8k',
+  )  # fmt: skip
+  assert made.reward
+  said = ['0.00001', '10,000,000,000,000,000', '2.5 x 10^-7', '1e22', '0', '5', '-3/2']
+  scores = [[made.reward(text, made.example('test', i)) for text in said] for i in range(7)]
+  assert np.array_equal(scores, np.eye(7))
+
+
+def test_a_number_that_is_not_finite_is_a_bad_row():
+  write('a.jsonl', [dict(prompt='a', n=1.0), '{"prompt": "b", "n": NaN}'])
+  with pytest.raises(ConfigError, match="row 2: column 'n' must be a finite number, not nan"):
+    task(test='a.jsonl', answer='n', reward='gsm8k')
+
+
+def test_the_rewards_of_mathematics_and_choices_take_columns_as_they_are():
+  pytest.importorskip('math_verify')
+  write('a.jsonl', [dict(prompt='Which?\nA. x\nB. y', n=1, m='So $\\boxed{\\frac{1}{2}}$.')])
+  for column, name, right, wrong in (
+    ('n', 'choice', 'The answer is B', 'A'),
+    ('m', 'math', '$0.5$', '2 1/2'),
+  ):
+    made = task(test='a.jsonl', answer=column, reward=name)
+    reward, example = pickle.loads(pickle.dumps(made.reward)), made.example('test', 0)
+    assert (reward(right, example), reward(wrong, example)) == (1, 0)
+  write('a.jsonl', [dict(prompt='a', n=30)])
+  with pytest.raises(ConfigError, match="column 'n': nothing to compare in '30'"):
+    task(test='a.jsonl', answer='n', reward='choice')
+
+
 def test_a_reward_of_the_users_own_is_named_by_its_module():
   write('a.jsonl', [dict(prompt='a', answer='9')])
   made = task(test='a.jsonl', answer='answer', reward='tests.hosted.judge')

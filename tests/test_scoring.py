@@ -1,7 +1,10 @@
 import multiprocessing
 import os
 import time
+from decimal import Decimal
+from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -66,6 +69,50 @@ def test_trouble_is_one_line_with_the_completion_and_the_next_batch_is_fine(
     scorer.submit(['fine', completion, 'fine'], examples(3)).result()
   assert repr(completion) in str(caught.value) and '\n' not in str(caught.value)
   assert scorer.submit(['xx'], examples(1)).result().tolist() == [2]
+
+
+@pytest.mark.parametrize(
+  'value, score',
+  [
+    (True, 1),
+    (np.bool_(True), 1),
+    (np.int8(-3), -3),
+    (np.float16(0.5), 0.5),
+    (np.array(2.0), 2),
+    (np.array(True), 1),
+    (jnp.array(2), 2),
+    (jnp.bfloat16(1.5), 1.5),
+    (Decimal('0.25'), 0.25),
+    (Fraction(1, 4), 0.25),
+    (-(10**38), -1e38),
+  ],
+)
+def test_whatever_stands_for_one_number_is_a_score(value, score):
+  with Scorer(lambda completion, example: value, workers=0) as scorer:
+    assert scorer.submit(['x'], examples(1)).result().tolist() == [np.float32(score)]
+
+
+@pytest.mark.parametrize(
+  'value, message',
+  [
+    (10**400, r"returned '1000000.*\.\.\.', beyond what a reward can be"),
+    pytest.param(-(10**5000), "returned '-1000000.*beyond what a reward can", id='huge'),
+    (Fraction(10**400, 3), 'beyond what a reward can be'),
+    (Decimal('-1e999999999'), r"returned '-1E\+999999999', beyond"),
+    (1e39, r"returned '1e\+39', beyond"),  # a float, but no float32
+    (Decimal('NaN'), 'returned nan'),
+    (np.float32('-inf'), 'returned -inf'),
+    (np.array([1.0, 2.0]), r"returned '\[1. 2.\]', not a number"),
+    (np.array(None), "returned 'None', not a number"),
+    (np.str_('1'), "returned '1', not a number"),
+    ([1.0], 'not a number'),
+    (1j, 'not a number'),
+  ],
+)
+def test_whatever_is_no_number_that_a_reward_can_be_is_named_with_the_rule(value, message):
+  with Scorer(lambda completion, example: value, workers=0) as scorer:
+    with pytest.raises(ScoringError, match=message):
+      scorer.submit(['x'], examples(1)).result()
 
 
 def test_closing_kills_workers_that_hang_and_fails_what_waits():

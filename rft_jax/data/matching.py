@@ -4,64 +4,55 @@ Each reads the same kind of value from the completion and from the answer's colu
 two. Free of JAX, so that worker processes start fast.
 """
 
+import functools
 import importlib
-import re
-import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from rft_jax.data import choices
+from rft_jax.data.choices import letter
+from rft_jax.data.numerals import number, same_number, written
+from rft_jax.data.plain import normalised
 from rft_jax.registry import ConfigError, nearest
 
-NUMBER = re.compile(r'((?<![\w)])-)?\$?((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)')
-BOXED = re.compile(r'\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}')
-LETTER = r'[(\[*]*\b([A-Za-z])\b[)\]*.:]*'
-SAID = re.compile(r'(?i:answer)\W*(?:(?i:is|are)\b)?[\s:]*' + LETTER.replace('A-Za-z', 'A-Z'))
+Read = Callable[..., Any]  # (a text, the prompt) -> a value to compare, None for none
+READERS: dict[str, Read] = dict(gsm8k=number, exact=normalised, choice=letter)
+KNOWN: dict[str, Read] = READERS | dict(choice=choices.known)  # the same of a column of answers
+NAMES = (*READERS, 'math')
 
 
-def number(text: str) -> Decimal | None:
-  """The first number of the line after the last '####', else the last in the last \\boxed{}, else
-  the last of all. Thousands may have commas, amounts a dollar sign."""
-  text = text.replace('−', '-').replace('{,}', ',').replace('\\$', '$')
-  _, mark, line = text.rpartition('####')
-  boxed = BOXED.findall(text)
-  place = line.strip().partition('\n')[0] if mark else boxed[-1] if boxed else text
-  found = NUMBER.findall(place)
-  return Decimal(''.join(found[0 if mark else -1]).replace(',', '')) if found else None
+def judge(name: str) -> dict[str, Callable]:
+  """Of a reward of NAMES: `reward` and `answer` of a task, and `known`, what finds a value in the
+  column of answers. Raises ConfigError where what it needs is not installed."""
+  if name == 'math':
+    try:
+      from rft_jax.data import mathematics  # which needs math-verify, and that takes a second
+    except ModuleNotFoundError as error:
+      raise ConfigError(
+        f"reward='math' needs math-verify ({error}): pip install 'rft_jax[math]'"
+      ) from error
+    return dict(reward=mathematics.agrees, answer=mathematics.answered, known=mathematics.known)
+  read, known = READERS[name], KNOWN[name]
+  by_value = functools.partial(agrees, read=read, known=known)
+  return dict(
+    reward=same_number if name == 'gsm8k' else by_value,
+    answer=functools.partial(shown, read=read),
+    known=known,
+  )
 
 
-def normalised(text: str) -> str | None:
-  """A text without regard to case, spacing and a final full stop; None for an empty one."""
-  plain = unicodedata.normalize('NFKC', text).casefold()
-  return ' '.join(plain.split()).rstrip('. ') or None
-
-
-def letter(text: str) -> str | None:
-  """The letter of a choice: in the last \\boxed{}, else after the last 'answer', else what the text
-  is or starts with: 'B', '(b)', 'B. Paris'."""
-  boxed = BOXED.findall(text)
-  if boxed:
-    text = boxed[-1]
-  elif said := SAID.findall(text):
-    return said[-1]
-  text = text.strip()
-  whole = re.fullmatch(LETTER, text) or re.match(r'[(\[*]*([A-Z])[)\]*.:]+(?:\s|$)', text)
-  return whole[1].upper() if whole else None
-
-
-READERS: dict[str, Callable[[str], Any]] = dict(gsm8k=number, exact=normalised, choice=letter)
-
-
-def agrees(completion: str, example: Any, *, read: Callable[[str], Any]) -> float:
+def agrees(completion: str, example: Any, *, read: Read, known: Read | None = None) -> float:
   """1.0 where the completion has the value of `example.answer`, else 0.0."""
-  said = read(completion)
-  return float(said is not None and said == read(example.answer))
+  said = read(completion, example.prompt)
+  return float(said is not None and said == (known or read)(example.answer, example.prompt))
 
 
-def shown(completion: str, *, read: Callable[[str], Any]) -> str:
+def shown(completion: str, *, read: Read) -> str:
   """What a completion answers, as text; '' for nothing."""
   said = read(completion)
-  return '' if said is None else f'{said.normalize():f}' if isinstance(said, Decimal) else said
+  return '' if said is None else written(said) if isinstance(said, Decimal | Fraction) else said
 
 
 def imported(path: str) -> Callable[[str, Any], float]:
@@ -70,7 +61,7 @@ def imported(path: str) -> Callable[[str, Any], float]:
   module, _, name = path.rpartition('.')
   if not module:
     raise ConfigError(
-      f'unknown reward {path!r}: {nearest(path, READERS)}; a function of your own is named by its '
+      f'unknown reward {path!r}: {nearest(path, NAMES)}; a function of your own is named by its '
       'module, with a dot: mine.rewards.score'
     )
   try:

@@ -14,11 +14,13 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rft_jax.registry import UserError
 
 START_LIMIT = 120.0  # seconds that a worker may take to import its verifier
+LARGEST = 3.4e38  # rewards are kept as float32
 
 
 class ScoringError(UserError):
@@ -128,12 +130,26 @@ def serve(pipe, payload: bytes):
 def attempt(reward: Callable, completion: str, problem: Problem) -> tuple[bool, Any]:
   """(True, the score as a float where it is a number) or (False, what went wrong)."""
   try:
-    value = reward(completion, problem)
+    return measured(reward(completion, problem))
   except Exception as error:
     return False, f'raised {describe(error)}'
-  if not isinstance(value, numbers.Real):
+
+
+def measured(value: Any) -> tuple[bool, Any]:
+  """As `attempt`. Arrays without axes are numbers too, of whatever library."""
+  if getattr(value, 'shape', None) == () and hasattr(value, 'item'):
+    value = value.item()
+  if not isinstance(value, numbers.Real | Decimal):
     return False, f'returned {shorten(value)}, not a number'
-  return (True, float(value)) if math.isfinite(value) else (False, f'returned {value}')
+  try:
+    number = float(value)
+  except OverflowError:  # an integer or a fraction beyond any float
+    number = math.inf
+  if math.isnan(number) or (math.isinf(number) and number == value):
+    return False, f'returned {number}'
+  if abs(number) > LARGEST:
+    return False, f'returned {shorten(value)}, beyond what a reward can be (±{LARGEST:g})'
+  return True, number
 
 
 def checked(ok: bool, value: Any, completion: str) -> float:
@@ -159,5 +175,7 @@ def describe(error: Exception) -> str:
 
 def shorten(text: object, limit: int = 60) -> str:
   """The beginning of a text in quotes, on one line."""
+  if isinstance(text, int):  # Python writes no integer of more than 4,300 digits, Decimal does
+    text = Decimal(text)
   text = str(text)[: limit + 1]
   return repr(text if len(text) <= limit else text[:limit] + '...')

@@ -1,7 +1,6 @@
 """Data sets: files of jsonl, json, parquet and csv, and those of the hub; docs/data.md shows each
 form with a line of config and a row."""
 
-import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from rft_jax.data import chat as chat_text
 from rft_jax.data.columns import Columns
 from rft_jax.data.fitting import fit
-from rft_jax.data.matching import READERS, agrees, imported, shown
+from rft_jax.data.matching import NAMES, imported, judge
 from rft_jax.data.reading import Reader, Table, Walk, tables
 from rft_jax.data.sources import BadRow, Source, is_local, open_sources
 from rft_jax.data.splits import SPLITS, split_of
@@ -55,11 +54,11 @@ def make(
   a prompt that is a text goes through the tokenizer's chat template. system: a system prompt for
   conversations without one.
 
-  reward: gsm8k (the final number), exact (the text), choice (a letter), or a function of
-  (completion, example) -> float by its name, 'package.module.function'. bad: 'error', or 'skip' to
-  leave bad rows out and count them (metric data/skipped). max_prompt, max_new: a row with more
-  tokens of prompt or response is bad; 0 = no limit but the stage's, which is an error. size: only
-  the first so many training rows.
+  reward: gsm8k (the final number), math (an expression), exact (the text), choice (a letter), or a
+  function of (completion, example) -> float by its name, 'package.module.function'. bad: 'error',
+  or 'skip' to leave bad rows out and count them (metric data/skipped). max_prompt, max_new: a row
+  with more tokens of prompt or response is bad; 0 = no limit but the stage's, which is an error.
+  size: only the first so many training rows.
 
   streaming: rows are read as they are needed, and shuffled by `seed` within blocks of `buffer`;
   resuming reads the rows before the position once more. Otherwise each row is looked at when the
@@ -77,10 +76,10 @@ def make(
       'at least 1'
     )
   verdict = rewards(reward, columns)
-  read = verdict.pop('read', None)
+  known = verdict.pop('known', None)
 
   def convert(row):
-    return checked(tokenizer, columns, columns.example(row), read, max_prompt, max_new)
+    return checked(tokenizer, columns, columns.example(row), known, max_prompt, max_new)
 
   sources = open_sources(source, subset, split, streaming)
   others = open_test(source, subset, test, streaming) if test else sources
@@ -92,8 +91,9 @@ def make(
   found = tables(sources, reader, (lambda e: 'train') if test else side)
   if test:
     found['test'] = tables(others, reader, lambda e: 'test')['test']
-  known = all(whole.digests.values())
-  key = repr((columns, max_prompt, max_new, reward, whole.test, whole.digests)) if known else ''
+  told_apart = all(whole.digests.values())
+  settings = columns, max_prompt, max_new, reward, whole.test, whole.digests
+  key = repr(settings) if told_apart else ''
   return finite(whole, found, size, key)
 
 
@@ -176,12 +176,14 @@ def side(example: Example) -> str:
 
 
 def checked(
-  tokenizer, columns: Columns, example: Example, read, max_prompt: int, max_new: int
+  tokenizer, columns: Columns, example: Example, known, max_prompt: int, max_new: int
 ) -> Example:
   """The example. Raises BadRow for an answer that the reward cannot read, and beyond the limits."""
   answer = example.answer or example.response
-  if read and read(answer) is None:
-    raise BadRow(f'column {columns.answer or columns.response!r}: nothing to compare in {answer!r}')
+  if known and known(answer, example.prompt) is None:
+    raise BadRow(
+      f'column {columns.answer or columns.response!r}: nothing to compare in {answer[:80]!r}'
+    )
   try:
     if max_prompt and not columns.text:
       limited(
@@ -193,7 +195,7 @@ def checked(
         limited(len(encode_example(tokenizer, one, sys.maxsize)[1]), 'new', max_new)
   except ConfigError as error:
     raise BadRow(f'column {columns.main!r}: {error}') from error
-  return example._replace(answer=answer) if read else example
+  return example._replace(answer=answer) if known else example
 
 
 def limited(tokens: int, name: str, limit: int) -> None:
@@ -202,17 +204,15 @@ def limited(tokens: int, name: str, limit: int) -> None:
 
 
 def rewards(spec: str, columns: Columns) -> dict[str, Any]:
-  """'reward' and 'answer' of the task and 'read', what finds the value in a text. Raises
+  """'reward' and 'answer' of the task and 'known', what finds the value in a known answer. Raises
   ConfigError for an unknown reward, and for one without an answer to compare with."""
   if not spec:
     return {}
-  if spec not in READERS:
+  if spec not in NAMES:
     return dict(reward=imported(spec))
   if not (columns.answer or columns.response):
     raise ConfigError(f'reward={spec!r} compares with a known answer: name its column by answer=')
-  read = READERS[spec]
-  judge = dict(reward=agrees, answer=shown)
-  return {k: functools.partial(v, read=read) for k, v in judge.items()} | dict(read=read)
+  return judge(spec)
 
 
 def open_test(source: str, subset: str, test: str, streaming: bool) -> list[Source]:
