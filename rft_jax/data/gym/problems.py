@@ -1,0 +1,132 @@
+"""One problem of a data set: drawn, settled, and held against its own verifier. Free of JAX.
+
+reasoning-gym draws some problems from global generators, from the order of sets of strings, from
+what was drawn before. So all of them are drawn in processes of their own (`infra.drawing`).
+"""
+
+import contextlib
+import functools
+import json
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rft_jax.data.gym.checks import CHECKS
+from rft_jax.data.splits import redraw
+from rft_jax.data.verifiers import verify
+from rft_jax.registry import ConfigError
+
+BLOCK = 4096  # problems of one seed: some data sets prepare them all at once
+WALK = 64  # problems that one index may look through before it meets those of the next
+
+
+class Drawn(NamedTuple):
+  """A problem: its text, a right answer as the text asks for it, and what the verifier needs."""
+
+  question: str
+  answer: str
+  facts: dict
+
+
+class Stated(NamedTuple):
+  """`types.Example` for the verifier."""
+
+  answer: dict
+
+
+def draw(dataset: str, options: str, split: str, index: int) -> Drawn:
+  """Problem `index` of a split; options as JSON. Raises ConfigError where there are too few."""
+  chosen = json.loads(options)
+  faults: list[Exception] = []
+
+  @functools.cache
+  def at(attempt: int) -> dict | None:
+    try:
+      return settled(dataset, chosen, entry(problems(dataset, options), index * WALK + attempt))
+    except (ConfigError, MemoryError):
+      raise
+    except Exception as error:  # the library could not make this one
+      faults.append(error)
+      return None
+
+  text = lambda attempt: identity(dataset, found) if (found := at(attempt)) else None
+  try:
+    found = at(redraw(split, text, f'data set {dataset!r}'))
+  except ConfigError as error:
+    last = f' (the last that failed: {type(faults[-1]).__name__}: {faults[-1]})' if faults else ''
+    raise ConfigError(f'{error}{last}') from None
+  assert found
+  return Drawn(found['question'], found['answer'], facts(dataset, chosen, found))
+
+
+@functools.lru_cache(maxsize=4)
+def problems(dataset: str, options: str):
+  return functools.lru_cache(maxsize=8)(functools.partial(block, dataset, json.loads(options)))
+
+
+def block(dataset: str, options: dict, number: int) -> Any:
+  """The problems `number * BLOCK` and on. Raises ConfigError where the options do not fit."""
+  from reasoning_gym.factory import create_dataset
+
+  try:
+    with seeded(number):
+      return create_dataset(dataset, seed=number * BLOCK, size=BLOCK, **options)
+  except (AssertionError, TypeError, ValueError, KeyError) as error:
+    raise ConfigError(
+      f'options={options} do not suit data set {dataset!r}: {str(error) or type(error).__name__}'
+    ) from error
+
+
+def entry(problems, number: int) -> dict:
+  """One problem as reasoning-gym writes it."""
+  with seeded(number):
+    return problems(number // BLOCK)[number % BLOCK]
+
+
+def settled(dataset: str, options: dict, found: dict) -> dict | None:
+  """The problem with a right answer in the form asked for; None where it has none."""
+  found = found | {'options': options}
+  extra = CHECKS[dataset].settle(found)
+  if not extra or not str(extra['answer']).strip():
+    return None
+  found = found | {'answer': extra['answer'], 'metadata': found['metadata'] | extra}
+  return found if right(dataset, options, found) else None
+
+
+def right(dataset: str, options: dict, found: dict) -> bool:
+  """Whether the check takes the answer for what it is, not only for its text."""
+  check = CHECKS[dataset]
+  stated = facts(dataset, options, found)
+  text = stated['answer'].strip()
+  paid = verify(text, Stated(stated), answer_tags=False, max_answer=len(text))
+  return bool(paid) and bool(check.solves(text, stated))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+  """Some data sets draw from the global generators too: seeds them, and restores them after."""
+  states = random.getstate(), np.random.get_state()
+  random.seed(seed)
+  np.random.seed(seed % 2**32)
+  try:
+    yield
+  finally:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def identity(dataset: str, found: dict) -> str:
+  """What makes two problems the same: for some data sets less than their wording."""
+  if dataset == 'countdown':
+    return f'{found["metadata"]["target"]} of {sorted(found["metadata"]["numbers"])}'
+  return found['question']
+
+
+def facts(dataset: str, options: dict, found: dict) -> dict:
+  """What the verifier needs, as JSON."""
+  names = CHECKS[dataset].facts if dataset in CHECKS else ()
+  known = {name: found['metadata'][name] for name in names if name in found['metadata']}
+  answer = None if found['answer'] is None else str(found['answer'])
+  return json.loads(json.dumps(dict(dataset=dataset, options=options, answer=answer, facts=known)))
