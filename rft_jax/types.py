@@ -232,6 +232,7 @@ class Task(NamedTuple):
   target) -> i32[N]: what is answered, -1 for nothing. environment: instead, where answers come in
   turns. reward(completion, example) -> float and answer(completion) -> str: picklable, called in
   worker processes. skipped(): how many rows of the training data were bad and left out so far.
+  ahead(split, indices): these examples will be asked for soon, in this order.
   """
 
   example: Callable[[str, int], Example]
@@ -243,3 +244,4 @@ class Task(NamedTuple):
   jit_answer: Callable[[Array, Array], Array] | None = None
   environment: Environment | None = None
   skipped: Callable[[], int] | None = None
+  ahead: Callable[[str, list[int]], None] | None = None

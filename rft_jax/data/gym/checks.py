@@ -1,6 +1,6 @@
 """How the answers of every data set of reasoning-gym are checked."""
 
-from rft_jax.data.gym import arithmetic, calculus, calendars, geometry, logic, polynomials
+from rft_jax.data.gym import arithmetic, calculus, calendars, geometry, logic, matrices, polynomials
 from rft_jax.data.gym.forms import (
   ANY,
   EXACT,
@@ -38,7 +38,7 @@ NAMES = {
 GRIDS = {
   name: GRID
   for name in (
-    'ab arc_1d arc_agi binary_matrix manipulate_matrix modulo_grid path_star rearc rotate_matrix '
+    'ab arc_1d arc_agi binary_matrix modulo_grid path_star rearc rotate_matrix '
     'spiral_matrix string_splitting string_synthesis'
   ).split()
 }
@@ -46,7 +46,7 @@ TEXTS = {
   name: EXACT
   for name in (
     'base_conversion bf caesar_cipher emoji_mystery letter_jumble sentence_reordering '
-    'spell_backward string_insertion string_manipulation word_sequence_reversal word_sorting'
+    'spell_backward string_insertion word_sequence_reversal word_sorting'
   ).split()
 }
 ARITHMETIC = {
@@ -176,11 +176,22 @@ LOGIC = {
     settle=computed(logic.called),
     false='"Pass" is stored for cards that make a set, "Chi" for some that are "Peng": computed',
   ),
+  'manipulate_matrix': Check(
+    ANY,
+    ('readings',),
+    matrices.one_reading,
+    matrices.manipulated,
+    'the matrix in any reading of "horizontally" and of the direction of a rotation',
+    'the question leaves both open',
+  ),
   'needle_haystack': WORD._replace(settle=computed(logic.needle), false='two fit: left out'),
   'number_filtering': STRINGS._replace(
     settle=logic.kept, false='of equal numbers the first spelling is repeated: computed'
   ),
   'number_sorting': Check(LIST, (), same_numbers, form='the numbers in quotes of either kind'),
+  'string_manipulation': EXACT._replace(
+    settle=computed(logic.rewritten), false='a rule is misapplied to the string `cb`: left out'
+  ),
   'syllogism': WORD._replace(
     settle=computed(logic.follows),
     false='conclusions are called valid that are not: computed in all small worlds; left out where '

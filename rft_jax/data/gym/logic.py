@@ -138,6 +138,14 @@ def letters(found: dict) -> str | None:
   return str(text.count(letter)) if text.count(letter) == text.lower().count(letter) else None
 
 
+def rewritten(found: dict) -> str | None:
+  """Left out where a rule meets the string that it is misapplied to."""
+  facts = found['metadata']
+  rule = "If the string prefix is 'cb', replace it with 'aa' and delete the last character."
+  met = 'cb' in facts['states'] and rule in facts['selected_rules']
+  return None if met else found['answer']
+
+
 def needle(found: dict) -> str | None:
   """Left out where two people fit."""
   asked = re.search(r'Who (.*)\? Reply', found['metadata']['question'])[1]

@@ -5,6 +5,8 @@ what was drawn before. So all of them are drawn in processes of their own (`infr
 """
 
 import contextlib
+import dataclasses
+import decimal
 import functools
 import json
 import random
@@ -16,9 +18,13 @@ import numpy as np
 from rft_jax.data.gym.checks import CHECKS
 from rft_jax.data.splits import redraw
 from rft_jax.data.verifiers import verify
-from rft_jax.registry import ConfigError
+from rft_jax.registry import ConfigError, nearest
 
 BLOCK = 4096  # problems of one seed: some data sets prepare them all at once
+UNCHECKABLE = {
+  'composite': 'name one of its data sets instead',
+  'propositional_logic': 'any restated premise is a right answer to it; choose another data set',
+}
 WALK = 64  # problems that one index may look through before it meets those of the next
 
 
@@ -59,6 +65,22 @@ def draw(dataset: str, options: str, split: str, index: int) -> Drawn:
     raise ConfigError(f'{error}{last}') from None
   assert found
   return Drawn(found['question'], found['answer'], facts(dataset, chosen, found))
+
+
+def fits(dataset: str, options: str):
+  """Raises ConfigError for an unknown data set or option, and for what cannot be used."""
+  from reasoning_gym.factory import DATASETS
+
+  if dataset not in DATASETS:
+    raise ConfigError(f'unknown data set {dataset!r}: {nearest(dataset, DATASETS)}')
+  if dataset in UNCHECKABLE or dataset not in CHECKS:
+    why = UNCHECKABLE.get(dataset, 'it is newer than this version; choose another data set')
+    raise ConfigError(f'data set {dataset!r} has no strict verifier: {why}')
+  known = {field.name for field in dataclasses.fields(DATASETS[dataset][1])} - {'seed', 'size'}
+  for option in json.loads(options):
+    if option not in known:
+      raise ConfigError(f'data set {dataset!r} has no option {option!r}: {nearest(option, known)}')
+  problems(dataset, options)(0)
 
 
 @functools.lru_cache(maxsize=4)
@@ -111,7 +133,8 @@ def seeded(seed: int) -> Iterator[None]:
   random.seed(seed)
   np.random.seed(seed % 2**32)
   try:
-    yield
+    with decimal.localcontext(decimal.DefaultContext):  # some set its precision
+      yield
   finally:
     random.setstate(states[0])
     np.random.set_state(states[1])

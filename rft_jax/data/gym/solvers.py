@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from rft_jax.data.gym.moves import SIDE, WAYS, coordinates, escaped, slide, swapped
+from rft_jax.data.gym.moves import SIDE, WAYS, coordinates, swapped
 
 STATES = 300_000  # more than any puzzle of the library has
 
@@ -37,20 +37,29 @@ def way_out(found: dict) -> dict | None:
   """A shortest way out, on the board as the question shows it: its letters are not those of the
   library's metadata."""
   shown = found['question'].split('Board:\n')[1].replace('\n', '').replace('.', 'o')
+  cars = sorted(set(shown) - {'o', 'x'})
 
   def steps(board: str) -> Iterable[tuple[str, str]]:
-    for car in sorted(set(board) - {'o', 'x'}):
-      for sign in '+-':
-        cells = dict(enumerate(board))
-        for count in range(1, SIDE - 1):
-          try:
-            slide(cells, car, 1 if sign == '+' else -1)
-          except ValueError:
-            break
-          yield f'{car}{sign}{count}', ''.join(cells[i] for i in range(SIDE * SIDE))
+    for car in cars:
+      yield from slid(board, car)
 
-  moves = search(shown, lambda board: escaped(dict(enumerate(board))), steps)
+  moves = search(shown, lambda board: board.rfind('A') % SIDE == SIDE - 1, steps)
   return {'answer': ' '.join(moves), 'board_config': shown} if moves else None
+
+
+def slid(board: str, car: str) -> Iterable[tuple[str, str]]:
+  """The moves of a car, and the board after each."""
+  first, last = board.find(car), board.rfind(car)
+  stride = SIDE if last - first >= SIDE else 1
+  for sign, front, back in (('+', last, first), ('-', first, last)):
+    step, cells = stride if sign == '+' else -stride, list(board)
+    for count in range(1, SIDE - 1):
+      ahead = front + step * count
+      across = stride == 1 and ahead // SIDE != front // SIDE
+      if not 0 <= ahead < SIDE * SIDE or across or cells[ahead] != 'o':
+        break
+      cells[ahead], cells[back + step * (count - 1)] = car, 'o'
+      yield f'{car}{sign}{count}', ''.join(cells)
 
 
 def knights_swap(found: dict) -> dict:
