@@ -29,7 +29,7 @@ def make(
   """The task of a data set, with its own `options`.
 
   answer_tags: the answer is what stands in the completion's only <answer>...</answer> pair.
-  max_answer: characters; longer texts, and longer than twice the known answer, are wrong. size:
+  max_answer: characters; longer texts, and longer than eight known answers, are wrong. size:
   examples of each split, None for no end. lines: keep only so many lines of the question, where the
   rest explains it to readers of English. Raises ConfigError for what does not fit the data set.
   """

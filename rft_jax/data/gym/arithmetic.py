@@ -112,9 +112,10 @@ def same_chance(text: str, problem: dict) -> bool:
   exact, ratio = Fraction(problem['answer']), re.fullmatch(FRACTION, text)
   if ratio:
     return Fraction(int(ratio[1]), int(ratio[2])) == exact
-  said, digits = Fraction(text), text.partition('.')[2]
-  enough = len(text.replace('.', '').lstrip('0')) >= 4
-  return said == exact or (enough and said in rounded(exact, len(digits)))
+  said = Decimal(text)
+  parts = said.as_tuple()
+  near = rounded(exact, -int(parts.exponent))
+  return Fraction(text) == exact or (len(parts.digits) >= 4 and Fraction(text) in near)
 
 
 def lowest(text: str, problem: dict) -> bool:

@@ -56,7 +56,7 @@ ARITHMETIC = {
   ),
   'bitwise_arithmetic': WORD._replace(form='the hexadecimal number, in capitals or not'),
   'coin_flip': Check(
-    rf'{NUMBER}|{arithmetic.FRACTION}',
+    rf'{NUMBER}(?:e-\d\d?)?|{arithmetic.FRACTION}',
     (),
     arithmetic.same_chance,
     arithmetic.coin,

@@ -36,6 +36,7 @@ PUZZLES = {
     boards.coloring,
     boards.example_coloring,
     'any proper colouring',
+    'the library stores an example elsewhere',
   ),
   'group_anagrams': Check(
     json_list(WORDS), (), boards.anagrams, form='the groups, in any order inside and out'
@@ -74,6 +75,7 @@ MOVES = {
     moves.boxnet,
     solvers.carried,
     'any plan of legal actions that brings all boxes home',
+    'the library stores none: worked out',
   ),
   'jugs': Check(json_list(JUG_MOVE), ('puzzle',), moves.jugs, form='any moves to the target'),
   'knight_swap': Check(
@@ -95,7 +97,8 @@ MOVES = {
     ('cube_size', 'scramble_moves'),
     by_scorer,
     solved_cube,
-    'any moves that solve it',
+    'any moves that solve it, one after the other: `U U` for `U2`',
+    'the library stores an example elsewhere',
   ),
   'rush_hour': Check(
     repeated(r'[A-Z][+-][1-4]', ' '),
@@ -103,7 +106,7 @@ MOVES = {
     moves.rush_hour,
     solvers.way_out,
     'any legal moves out',
-    'the metadata name the cars otherwise than the question: its board is read',
+    'the library stores none, and names the cars otherwise than its question: worked out',
   ),
   'shortest_path': Check(
     repeated('up|down|left|right', ' ') + '|infeasible',
