@@ -109,22 +109,20 @@ def calendar_arithmetic(q):
   return str(sum(d.weekday() in wanted for d in every))
 
 
+TURN = (
+  r'(?:before at the|bring the|make the|place its|the) (front|right|back|left|bottom) '
+  r'(?:is now|side to the|face the|side at the|side is rotated)'
+)
+
+
 @answers
 def color_cube_rotation(q):
   at = {side: color for color, side in re.findall(r'- an? (\w+) (\w+) side', q)}
-  turns = re.findall(
-    r'(?:before at the|bring the|make the|place its|the) (front|right|back|left|bottom) (?:is now|side to the|face the|side at the|side is rotated)',
-    q.split('bottom side', 1)[1],
-  )
-  opposite = dict(
-    front='back', back='front', left='right', right='left', bottom='top', top='bottom'
-  )
-  for side in turns:
-    path = (
-      ['top', side, 'bottom', opposite[side]]
-      if side != 'bottom'
-      else ['top', 'front', 'bottom', 'back']
-    )
+  opposite = dict(front='back', back='front', left='right', right='left')
+  for side in re.findall(TURN, q.split('bottom side', 1)[1]):
+    path = ['top', side, 'bottom', opposite.get(side)]
+    if side == 'bottom':
+      path = ['top', 'front', 'bottom', 'back']
     for _ in range(2 if side == 'bottom' else 1):
       at |= dict(zip(path, [at[path[1]], at[path[2]], at[path[3]], at[path[0]]], strict=True))
   return at[re.search(r'color of the (\w+) side', q)[1]].upper()

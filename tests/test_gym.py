@@ -1,4 +1,4 @@
-"""reasoning-gym: what its questions ask for is paid, whatever the library has stored; nothing else."""
+"""reasoning-gym: what its questions ask for is paid, whatever the library stores; nothing else."""
 
 import json
 import re
@@ -22,8 +22,8 @@ KNOWN = set(
   'futoshiki graph_color group_anagrams gsm_symbolic jugs kakurasu knight_swap knights_knaves '
   'letter_jumble list_functions manipulate_matrix mini_sudoku modulo_grid n_queens number_sequence '
   'palindrome_generation palindrome_partitioning puzzle24 quantum_lock rearc rectangle_count '
-  'rubiks_cube rush_hour sentence_reordering shortest_path sokoban string_manipulation sudoku survo '
-  'tower_of_hanoi tsumego word_ladder zebra_puzzles'.split()
+  'rubiks_cube rush_hour sentence_reordering shortest_path sokoban string_manipulation sudoku '
+  'survo tower_of_hanoi tsumego word_ladder zebra_puzzles'.split()
 )
 JUNK = [
   '',
@@ -134,7 +134,12 @@ def test_another_digit_is_wrong(drawn, name):
       '5/16 10/32 0.3125 .3125' * 0 or '5/16 10/32 0.3125',
       '0.31 0.3 5/0 6/16',
     ),
-    ('coin_flip', '1/32768', '0.00003052 0.000030517578125 3.051757812e-05', '0.00003 0.0000 3e-5 3.052e-99'),
+    (
+      'coin_flip',
+      '1/32768',
+      '0.00003052 3.0517578125e-5 3.051757812e-05',
+      '0.00003 0.0000 3e-5 3.052e-99',
+    ),
     ('prime_factorization', '2 × 2 × 3', '2×2×3 3×2×2', '2×6 12 2x2x3 4×3'),
     ('dice', '823/1575', '823/1575', '1646/3150 0.52'),
     (
@@ -277,7 +282,7 @@ def test_what_does_not_follow_is_no_and_what_depends_on_empty_kinds_is_left_out(
 
 def test_durations_keep_the_time_of_day_and_every_millisecond():
   style = '%Y-%m-%d (%A) %H:%M:%S %z'
-  text = 'from 2024-01-15 (Monday) 23:30:45 +0200 to 2024-01-17 (Wednesday) 00:10:15 +0000. In D days, HH:MM.'
+  text = 'from 2024-01-15 (Monday) 23:30:45 +0200 to 2024-01-17 (Wednesday) 00:10:15 +0000.'
   facts = dict(format=style, expected_format='D days, HH:MM')
   found = settled('time_intervals', text, **facts)
   assert found['readings'] == ['1 days, 02:39', '1 day, 02:39', '1 days, 02:40', '1 day, 02:40']

@@ -11,6 +11,7 @@ import hashlib
 import pathlib
 import sys
 import time
+from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -71,7 +72,9 @@ def survey(names: list[str], draws: int) -> list[dict[str, str]]:
 
 def measure(name: str, draws: int) -> tuple[dict, list[str]]:
   """What `draws` problems of a set are like, and digests of the first."""
-  row = dict(dataset=name, drawn=draws, failed=0, left_out=0, unpaid=0, slowest=0.0, example='')
+  row: dict[str, Any] = dict(
+    dataset=name, drawn=draws, failed=0, left_out=0, unpaid=0, slowest=0.0, example=''
+  )
   texts, spent = set(), 0.0
   drawn(name, 0)  # whatever is loaded once
   for number in range(draws):
@@ -135,11 +138,10 @@ def read() -> list[dict[str, str]]:
   return list(csv.DictReader(path.open(newline=''))) if path.exists() else []
 
 
-def write(rows: list[dict[str, str]]):
+def write(rows: list[dict[str, Any]]):
   with (HERE / 'results.csv').open('w', newline='') as file:
-    writer = csv.DictWriter(file, FIELDS.split(), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerows([FIELDS.split(), *(row.values() for row in rows)])
 
 
 if __name__ == '__main__':

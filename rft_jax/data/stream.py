@@ -30,7 +30,9 @@ class Stream:
       raise ConfigError(f'the task has no {split} examples; give it some, or choose another split')
     if batch % count:
       raise ConfigError(f'a batch of {batch} must be a multiple of the {count} processes')
-    self.order = functools.lru_cache(maxsize=2)(self._order)
+    self.order = functools.lru_cache(maxsize=2)(
+      lambda epoch: np.random.default_rng((seed, epoch)).permutation(size or 0)
+    )
     self.part = slice(index * batch // count, (index + 1) * batch // count)
 
   def own(self, rows: Rows) -> Rows:
@@ -60,6 +62,3 @@ class Stream:
     asked = [e.messages or e.prompt for e in examples]
     answers, places = [e.answer for e in examples], [e.place for e in examples]
     return batch_prompts(tokenizer, asked, ids, answers, length, places), examples
-
-  def _order(self, epoch: int) -> np.ndarray:
-    return np.random.default_rng((self.seed, epoch)).permutation(self.size)

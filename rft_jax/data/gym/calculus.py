@@ -13,7 +13,20 @@ import mpmath
 
 WORDS = 'exp|sin|cos|tan|log|ln|asin|acos|atan|sqrt|pi|E|C'
 CALCULUS = rf'(?:{WORDS}|[A-Za-z]\b|[\d+\-*/() .])+'
-PLACES = [0.0713, 0.1931, 0.3117, 0.7311, 1.3719, 2.9173, 5.3117, 9.7131, 11.713, 17.119, 25.319]
+PLACES = [
+  0.0713,
+  0.1931,
+  0.3117,
+  0.7311,
+  1.3719,
+  2.9173,
+  5.3117,
+  9.7131,
+  12.713,
+  17.119,
+  25.319,
+  41.71,
+]
 LIMIT = mpmath.mpf(10) ** 2000
 CONTEXT = mpmath.mp.clone()
 CONTEXT.dps = 60

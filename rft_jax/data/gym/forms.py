@@ -113,8 +113,9 @@ def alike(one: Any, two: Any) -> bool:
     return one.keys() == two.keys() and all(alike(one[key], two[key]) for key in one)
   if isinstance(one, list) and isinstance(two, list):
     return len(one) == len(two) and all(map(alike, one, two))
-  if isinstance(one, float) or isinstance(two, float):
-    return one is not None and two is not None and math.isclose(one, two, rel_tol=1e-9)
+  if isinstance(one, int | float) and isinstance(two, int | float):
+    whole = isinstance(one, int) and isinstance(two, int)
+    return one == two if whole else math.isclose(one, two, rel_tol=1e-9)
   return one == two
 
 

@@ -13,7 +13,7 @@ def follows(found: dict) -> str | None:
   kind may have no members: 'All A are B' may or may not say that there is an A."""
   facts = found['metadata']
   texts = [facts['premise1'], facts['premise2'], facts['conclusion']]
-  *premises, conclusion = [re.fullmatch(SENTENCE, text).groups() for text in texts]
+  *premises, conclusion = [found_in(SENTENCE, text) for text in texts]
   kinds = sorted({kind for said in (*premises, conclusion) for kind in (said[1], said[3])})
   readings = {valid(premises, conclusion, kinds, filled) for filled in (False, True)}
   return None if len(readings) > 1 else 'Yes' if readings.pop() else 'No'
@@ -79,8 +79,16 @@ def same_roles(text: str, problem: dict) -> bool:
 def claims(text: str) -> list[tuple[str, str]]:
   """(name, role), in order; a final full stop, 'a' or 'an' and 'and' make no difference."""
   parts = re.split(r', and |, | and ', text.removesuffix('.'))
-  matches = [re.fullmatch(r'(\w+) is an? (\w+)', part) for part in parts]
-  return [(match[1], match[2].lower()) for match in matches]
+  pairs = [found_in(r'(\w+) is an? (\w+)', part) for part in parts]
+  return [(name, role.lower()) for name, role in pairs]
+
+
+def found_in(pattern: str, text: str) -> tuple[str, ...]:
+  """The groups of a pattern that is the whole text. Raises ValueError where it is not."""
+  match = re.fullmatch(pattern, text, re.S)
+  if not match:
+    raise ValueError(f'{text[:40]!r} is not of the form {pattern}')
+  return match.groups()
 
 
 def relation(found: dict) -> dict | None:
@@ -119,7 +127,7 @@ def siblings(found: dict) -> str | None:
 
 def called(found: dict) -> str:
   """The result of the last round, by the rules of the question."""
-  cards = list(re.search(r'initial cards ([A-Z]+)', found['question'])[1])
+  cards = list(*found_in(r'.*initial cards ([A-Z]+).*', found['question']))
   result = ''
   for round_ in found['metadata']['rounds']:
     new, gone = round_['add'], round_['remove']
@@ -148,7 +156,7 @@ def rewritten(found: dict) -> str | None:
 
 def needle(found: dict) -> str | None:
   """Left out where two people fit."""
-  asked = re.search(r'Who (.*)\? Reply', found['metadata']['question'])[1]
+  (asked,) = found_in(r'Who (.*)\? Reply.*', found['metadata']['question'])
   return found['answer'] if found['question'].count(f' {asked}. ') == 1 else None
 
 

@@ -112,7 +112,7 @@ def boxnet(text: str, problem: dict) -> bool:
       return False
     for agent, action in plan:
       here = place_of(agent)
-      box, target = re.fullmatch(r'move\((box_\w+), ?(.*)\)', action).groups()
+      box, target = re.split(', ?', action[5:-1], maxsplit=1)
       before[here].remove(box)
       squares[here].remove(box)
       if target.startswith('square'):

@@ -3,6 +3,7 @@
 import ast
 import math
 from fractions import Fraction
+from typing import Any
 
 from rft_jax.data.gym.forms import fixed, rounded, value
 
@@ -138,8 +139,8 @@ def real_roots(found: dict) -> dict | None:
   poly = sympy.Poly([int(x * factor) for x in reversed(powers)], sympy.Symbol('x'))
   if degree == 0:
     return None
-  isolated = poly.intervals(eps=sympy.Rational(1, 10**12))
-  roots = [exact(poly, Fraction(int(a.p), int(a.q))) for (a, _), _ in isolated]
+  isolated: Any = poly.intervals(eps=sympy.Rational(1, 10**12))
+  roots = [exact(poly, Fraction(str(ends[0]))) for ends, _ in isolated]
   if not roots:
     return None
   return {'answer': ', '.join(map(cut, roots)), 'roots': [readings(root) for root in roots]}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rft_jax.data.gym.checks import CHECKS
-from rft_jax.data.splits import redraw
+from rft_jax.data.splits import redraw, split_of
 from rft_jax.data.verifiers import verify
 from rft_jax.registry import ConfigError, nearest
 
@@ -47,22 +47,28 @@ def draw(dataset: str, options: str, split: str, index: int) -> Drawn:
   chosen = json.loads(options)
   faults: list[Exception] = []
 
-  @functools.cache
-  def at(attempt: int) -> dict | None:
+  found: dict | None = None
+
+  def text(attempt: int) -> str | None:
+    nonlocal found
     try:
-      return settled(dataset, chosen, entry(problems(dataset, options), index * WALK + attempt))
+      raw = entry(problems(dataset, options), index * WALK + attempt)
+      said = identity(dataset, raw)
+      if split_of(said) != split:
+        return said
+      found = settled(dataset, chosen, raw)
+      return said if found else None
     except (ConfigError, MemoryError):
       raise
     except Exception as error:  # the library could not make this one
       faults.append(error)
       return None
 
-  text = lambda attempt: identity(dataset, found) if (found := at(attempt)) else None
   try:
-    found = at(redraw(split, text, f'data set {dataset!r}'))
+    redraw(split, text, f'data set {dataset!r}')
   except ConfigError as error:
     last = f' (the last that failed: {type(faults[-1]).__name__}: {faults[-1]})' if faults else ''
-    raise ConfigError(f'{error}{last}') from None
+    raise ConfigError(f'{error}; problem {index} of {split}, options {options}{last}') from None
   assert found
   return Drawn(found['question'], found['answer'], facts(dataset, chosen, found))
 
