@@ -218,7 +218,8 @@ VALUES = {
   ),
   'codeio': JSON._replace(
     settle=what_it_puts_out,
-    false='of questions for a feasible input only one right answer is known: left out',
+    false='of questions for a feasible input only one right answer is known: left out; the library '
+    'takes `input_prediction_probability` for that of the other kind, so 1.0 leaves none out',
   ),
   'game_of_life': JSON,
   'list_functions': JSON,

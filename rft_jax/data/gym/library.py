@@ -22,8 +22,10 @@ def scorer(dataset: str, options: str) -> Callable[[str, dict], float]:
   return reasoning_gym.create_dataset(dataset, seed=0, **json.loads(options)).score_answer
 
 
-def solved_cube(found: dict) -> dict:
-  return {'answer': found['metadata']['example_correct_answer']}
+def unscrambled(found: dict) -> dict:
+  """The turns that scrambled the cube, backwards."""
+  turns = found['metadata']['scramble_moves'].split()[::-1]
+  return {'answer': ' '.join(t.removesuffix("'") if t.endswith("'") else f"{t}'" for t in turns)}
 
 
 def what_it_puts_out(found: dict) -> dict | None:

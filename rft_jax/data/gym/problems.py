@@ -45,7 +45,7 @@ class Stated(NamedTuple):
 def draw(dataset: str, options: str, split: str, index: int) -> Drawn:
   """Problem `index` of a split; options as JSON. Raises ConfigError where there are too few."""
   chosen = json.loads(options)
-  faults: list[Exception] = []
+  faults: list[str] = []
 
   found: dict | None = None
 
@@ -57,18 +57,21 @@ def draw(dataset: str, options: str, split: str, index: int) -> Drawn:
       if split_of(said) != split:
         return said
       found = settled(dataset, chosen, raw)
+      if not found:
+        faults.append('it has no one right answer')
       return said if found else None
     except (ConfigError, MemoryError):
       raise
     except Exception as error:  # the library could not make this one
-      faults.append(error)
+      faults.append(f'{type(error).__name__}: {error}')
       return None
 
   try:
     redraw(split, text, f'data set {dataset!r}')
   except ConfigError as error:
-    last = f' (the last that failed: {type(faults[-1]).__name__}: {faults[-1]})' if faults else ''
-    raise ConfigError(f'{error}; problem {index} of {split}, options {options}{last}') from None
+    left = f'; {len(faults)} were left out, the last because {faults[-1]}' if faults else ''
+    where = f'problem {index} of {split} with options {options}'
+    raise ConfigError(f'{where}: {error}{left}') from None
   assert found
   return Drawn(found['question'], found['answer'], facts(dataset, chosen, found))
 

@@ -2,7 +2,7 @@
 
 from rft_jax.data.gym import arithmetic, boards, moves, solvers
 from rft_jax.data.gym.forms import ANY, Check, json_list, repeated
-from rft_jax.data.gym.library import by_scorer, solved_cube
+from rft_jax.data.gym.library import by_scorer, unscrambled
 
 EXPRESSION = r'[\d+\-*/() ]+'
 JUG_MOVE = r'"fill [A-Z]"|"empty [A-Z]"|"pour [A-Z]->[A-Z]"'
@@ -93,12 +93,12 @@ MOVES = {
     form='any shortest sequence',
   ),
   'rubiks_cube': Check(
-    repeated("[UDLRFBMESXYZ]'?", ' '),
+    repeated("[1-9]?[UDLRFBMESXYZ]w?'?", ' '),
     ('cube_size', 'scramble_moves'),
     by_scorer,
-    solved_cube,
+    unscrambled,
     'any moves that solve it, one after the other: `U U` for `U2`',
-    'the library stores an example elsewhere',
+    'the library stores a long example for cubes of 3: the scrambling turns, backwards',
   ),
   'rush_hour': Check(
     repeated(r'[A-Z][+-][1-4]', ' '),
