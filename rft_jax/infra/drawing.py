@@ -25,7 +25,13 @@ from rft_jax.registry import ConfigError, UserError
 PATIENCE, LIMIT = 30.0, 900.0  # seconds until a slow problem is told of, and until it is given up
 KEPT = 8192  # results: what training reads ahead, and what evaluations ask for again
 NOW, AHEAD = 0, 1
-FIXED = dict(PYTHONHASHSEED='0', JAX_PLATFORMS='cpu', OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
+FIXED = dict(
+  PYTHONHASHSEED='0',
+  PYTHONWARNINGS='ignore',  # some problems are code that warns when it is compiled
+  JAX_PLATFORMS='cpu',
+  OMP_NUM_THREADS='1',
+  OPENBLAS_NUM_THREADS='1',
+)
 Call = tuple  # ('package.module:function', argument, ...): all hashable
 
 
@@ -45,7 +51,7 @@ class Drawers:
     self.lock = threading.Lock()
     self.results: OrderedDict[Call, Future] = OrderedDict()
     self.drawers: list[Drawer] = []
-    self.idle = 0
+    self.idle, self.closed = 0, False
     atexit.register(self.close)
 
   def get(self, call: Call) -> Any:
@@ -88,6 +94,8 @@ class Drawers:
         del self.results[call]
 
   def close(self):
+    """Ends the processes; what is not drawn by then never is."""
+    self.closed = True
     for drawer in self.drawers:
       drawer.kill()
 
@@ -111,6 +119,8 @@ class Drawer:
         fresh = not future.running() and not future.done()  # else it was asked for twice
         if fresh:
           future.set_running_or_notify_cancel()
+      if self.pool.closed:
+        return
       if fresh:
         self.answer(call, future)
 
