@@ -235,6 +235,7 @@ class Task(NamedTuple):
   fitting(encode by split) -> the task without the rows that a partial encode(example) refuses by
   ConfigError, or this error. fingerprint: what tells by name whether the data are the same as at
   another time.
+  ahead(split, indices): these examples will be asked for soon, in this order.
   """
 
   example: Callable[[str, int], Example]
@@ -248,3 +249,4 @@ class Task(NamedTuple):
   skipped: Callable[[], int] | None = None
   fitting: Callable[[dict[str, Any]], Any] | None = None
   fingerprint: dict[str, str] = {}
+  ahead: Callable[[str, list[int]], None] | None = None

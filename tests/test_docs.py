@@ -13,6 +13,12 @@ def test_the_page_of_algorithms_is_current():
   assert runpy.run_path(str(ROOT / 'docs/algorithms.py'))['text']() == written
 
 
+def test_the_page_of_reasoning_gym_is_current():
+  """Else run `python docs/reasoning_gym.py`."""
+  written = (ROOT / 'docs/reasoning_gym.md').read_text()
+  assert runpy.run_path(str(ROOT / 'docs/reasoning_gym.py'))['text']() == written
+
+
 def test_what_the_docs_link_to_is_there():
   pages = [ROOT / 'README.md', *ROOT.glob('docs/*.md'), *ROOT.glob('experiments/*/README.md')]
   found = [(page, link) for page in pages for link in re.findall(r'\]\(([^)#]+)', page.read_text())]

@@ -1,6 +1,7 @@
 """Batches of problems as a pure function of the step: the position in the data is the step's
 number, and resuming exact."""
 
+import functools
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Prompts, Task
 
 Rows = TypeVar('Rows', np.ndarray, list)
+AHEAD = dict(train=8, test=2)  # steps whose problems are made while the first is worked on
 
 
 class Stream:
@@ -28,6 +30,9 @@ class Stream:
       raise ConfigError(f'the task has no {split} examples; give it some, or choose another split')
     if batch % count:
       raise ConfigError(f'a batch of {batch} must be a multiple of the {count} processes')
+    self.order = functools.lru_cache(maxsize=2)(
+      lambda epoch: np.random.default_rng((seed, epoch)).permutation(size or 0)
+    )
     self.part = slice(index * batch // count, (index + 1) * batch // count)
 
   def own(self, rows: Rows) -> Rows:
@@ -39,16 +44,17 @@ class Stream:
     return self.own(np.arange(step * self.batch, (step + 1) * self.batch))
 
   def examples(self, step: int) -> list[Example]:
-    numbers = self.numbers(step)
-    if self.size is None or self.split == 'test':
-      return [self.task.example(self.split, int(n % (self.size or 2**31))) for n in numbers]
-    return [self.task.example(self.split, self._shuffled(int(n), self.size)) for n in numbers]
+    if self.task.ahead:
+      steps = range(step, step + AHEAD[self.split])
+      self.task.ahead(self.split, [i for each in steps for i in self.indices(each)])
+    return [self.task.example(self.split, i) for i in self.indices(step)]
 
-  def _shuffled(self, number: int, size: int) -> int:
-    epoch, position = divmod(number, size)
-    if getattr(self, '_epoch', None) != epoch:
-      self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(size)
-    return int(self._order[position])
+  def indices(self, step: int) -> list[int]:
+    """Of the step's examples in the task's split."""
+    numbers = [int(n) for n in self.numbers(step)]
+    if self.size is None or self.split == 'test':
+      return [n % (self.size or 2**31) for n in numbers]
+    return [int(self.order(n // self.size)[n % self.size]) for n in numbers]
 
   def prompts(self, tokenizer, step: int, length: int) -> tuple[Prompts, list[Example]]:
     examples = self.examples(step)

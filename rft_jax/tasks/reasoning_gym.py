@@ -1,36 +1,19 @@
 """Every data set of reasoning-gym as a task with a strict verifier; see `data.verifiers`."""
 
-import contextlib
-import dataclasses
 import functools
 import json
 import os
-import random
-from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-from reasoning_gym.factory import DATASETS, create_dataset
-
-from rft_jax.data.splits import redraw
-from rft_jax.data.verifiers import CHECKS, answer_of, verify
-from rft_jax.registry import ConfigError, nearest
+from rft_jax.data.gym import problems
+from rft_jax.data.gym.problems import UNCHECKABLE, block, facts
+from rft_jax.data.verifiers import answer_of, verify
+from rft_jax.infra.drawing import Call, Drawers
+from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Task
 
-BLOCK = 4096  # problems of one seed: some data sets prepare them all at once
-WALK = 64  # problems that one index may look through before it meets those of the next
+__all__ = ['UNCHECKABLE', 'block', 'entry', 'facts', 'make']
+PROBLEMS = 'rft_jax.data.gym.problems'
 TAGS = '\nGive the final answer between <answer> and </answer>.'
-HASH_SEEDED = {
-  'isomorphic_strings',
-  'knight_swap',
-  'polynomial_multiplication',
-  'ransom_note',
-  'word_ladder',
-}
-UNCHECKABLE = {
-  'composite': 'name one of its data sets instead',
-  'propositional_logic': 'any restated premise is a right answer to it; choose another data set',
-}
 
 
 def make(
@@ -46,90 +29,50 @@ def make(
   """The task of a data set, with its own `options`.
 
   answer_tags: the answer is what stands in the completion's only <answer>...</answer> pair.
-  max_answer: characters; longer texts are right only if they are the known answer. size: examples
-  of each split, None for no end. lines: keep only so many lines of the question, where the rest
-  explains it to readers of English. Raises ConfigError for what does not fit the data set.
+  max_answer: characters; longer texts, and longer than eight known answers, are wrong. size:
+  examples of each split, None for no end. lines: keep only so many lines of the question, where the
+  rest explains it to readers of English. Raises ConfigError for what does not fit the data set.
   """
-  options = dict(options or {})
-  check_options(dataset, options)
-  problems = functools.lru_cache(maxsize=32)(functools.partial(block, dataset, options))
-  problems(0)
+  written = as_json(options or {})
+  drawers = the_drawers(os.getpid())
+  drawers.get((f'{PROBLEMS}:fits', dataset, written))
 
-  @functools.lru_cache(maxsize=4096)  # some problems take 0.1 s, and evaluations ask again
-  def example(split: str, index: int) -> Example:
+  def call(split: str, index: int) -> Call:
     if size is not None and index >= size:
       raise ConfigError(f'index {index} of split {split!r} is beyond size={size}: raise size')
-    at = functools.cache(lambda attempt: entry(problems, index * WALK + attempt))
-    text = lambda attempt: identity(dataset, at(attempt)) if at(attempt)['answer'] != '' else None
-    found = at(redraw(split, text, f'data set {dataset!r}'))
-    answer = found['answer']
-    response = f'<answer>{answer}</answer>' if answer_tags and answer else answer or ''
-    question = '\n'.join(found['question'].split('\n')[:lines])
-    prompt = question + (TAGS if answer_tags else '')
-    return Example(prompt, facts(dataset, options, found), response)
+    return f'{PROBLEMS}:draw', dataset, written, split, index
 
-  reward = functools.partial(verify, answer_tags=answer_tags, max_answer=max_answer)
-  answer = answer_of if answer_tags else str.strip
-  return Task(example, size=lambda split: size, reward=reward, answer=answer)
+  def example(split: str, index: int) -> Example:
+    drawn = drawers.get(call(split, index))
+    response = f'<answer>{drawn.answer}</answer>' if answer_tags else drawn.answer
+    question = '\n'.join(drawn.question.split('\n')[:lines])
+    return Example(question + (TAGS if answer_tags else ''), drawn.facts, response)
 
-
-def identity(dataset: str, found: dict) -> str:
-  """What makes two problems the same: for some data sets less than their wording."""
-  if dataset == 'countdown':
-    return f'{found["metadata"]["target"]} of {sorted(found["metadata"]["numbers"])}'
-  return found['question']
+  return Task(
+    example,
+    size=lambda split: size,
+    reward=functools.partial(verify, answer_tags=answer_tags, max_answer=max_answer),
+    answer=answer_of if answer_tags else str.strip,
+    ahead=lambda split, indices: drawers.ahead([call(split, index) for index in indices]),
+  )
 
 
-def check_options(dataset: str, options: dict):
-  """Raises ConfigError for an unknown data set or option, and for a set that cannot be used."""
-  if dataset not in DATASETS:
-    raise ConfigError(f'unknown data set {dataset!r}: {nearest(dataset, DATASETS)}')
-  if dataset in UNCHECKABLE:
-    raise ConfigError(f'data set {dataset!r} has no strict verifier: {UNCHECKABLE[dataset]}')
-  if dataset in HASH_SEEDED and os.environ.get('PYTHONHASHSEED', 'random') == 'random':
-    raise ConfigError(
-      f'problems of {dataset!r} depend on how Python hashes strings: set '
-      'PYTHONHASHSEED=0, so that every run gets the same ones'
-    )
-  known = {field.name for field in dataclasses.fields(DATASETS[dataset][1])} - {'seed', 'size'}
-  for option in options:
-    if option not in known:
-      raise ConfigError(f'data set {dataset!r} has no option {option!r}: {nearest(option, known)}')
+def entry(blocks, number: int) -> dict:
+  """One problem, where it can with the answer that its question asks for."""
+  found = problems.entry(blocks, number)
+  return problems.settled(found['metadata']['source_dataset'], {}, found) or found
 
 
-def block(dataset: str, options: dict, number: int) -> Any:
-  """The problems `number * BLOCK` and on. Raises ConfigError where the options do not fit."""
+def as_json(options: dict) -> str:
   try:
-    with seeded(number):
-      return create_dataset(dataset, seed=number * BLOCK, size=BLOCK, **options)
-  except (AssertionError, TypeError, ValueError, KeyError) as error:
+    return json.dumps(options, sort_keys=True)
+  except TypeError as error:
     raise ConfigError(
-      f'options={options} do not suit data set {dataset!r}: {str(error) or type(error).__name__}'
+      f'options={options} must be numbers, texts and lists of them, as in JSON: {error}'
     ) from error
 
 
-def entry(problems, number: int) -> dict:
-  """One problem as reasoning-gym writes it."""
-  with seeded(number):
-    return problems(number // BLOCK)[number % BLOCK]
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-  """Some data sets draw from the global generators too: seeds them, and restores them after."""
-  states = random.getstate(), np.random.get_state()
-  random.seed(seed)
-  np.random.seed(seed % 2**32)
-  try:
-    yield
-  finally:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-
-
-def facts(dataset: str, options: dict, found: dict) -> dict:
-  """What the verifier needs, as JSON."""
-  names = CHECKS[dataset].facts if dataset in CHECKS else ()
-  known = {name: found['metadata'][name] for name in names if name in found['metadata']}
-  answer = None if found['answer'] is None else str(found['answer'])
-  return json.loads(json.dumps(dict(dataset=dataset, options=options, answer=answer, facts=known)))
+@functools.cache
+def the_drawers(process: int) -> Drawers:
+  """Those of this process, for all tasks."""
+  return Drawers()
