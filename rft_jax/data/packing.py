@@ -4,7 +4,7 @@ import bisect
 
 import numpy as np
 
-from rft_jax.data.text import about, encode_demonstration, encode_prompt, recorded
+from rft_jax.data.text import about, encode_demonstration, encode_prompt, ending, recorded
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Experience
 
@@ -25,7 +25,7 @@ class Packed:
       raise ConfigError("source='text' packs a finite collection: give the task a size")
     examples = (stream.task.example(stream.split, i) for i in range(stream.size))
     self.texts = [
-      np.array([*encode_prompt(tokenizer, e.prompt + e.response), tokenizer.eos_token_id], np.int32)
+      np.array([*encode_prompt(tokenizer, e.prompt + e.response), ending(tokenizer)], np.int32)
       for e in examples
     ]
     self.batches = sum(map(len, self.texts)) // (stream.batch * width)

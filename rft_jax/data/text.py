@@ -214,7 +214,7 @@ def encode_example(tokenizer, example: Example, length: int) -> tuple[list[int],
     prompt, response = chat.last(tokenizer, dialogue(example), encoded)
   else:
     prompt, response = encode_prompt(tokenizer, example.prompt), encoded(example.response)
-    stop = stops.eos(tokenizer)
+    stop = ending(tokenizer)
     if stop in response:
       raise ConfigError(
         f'{quoted(example)}: the response contains {tokenizer.eos_token!r}, where it would stop: '
@@ -256,8 +256,16 @@ def check_demonstration(tokenizer, example: Example) -> None:
     raise ConfigError(
       f'{quoted(example)} has no response to imitate: use a task or a data set with responses'
     )
-  if stops.eos(tokenizer) is None and not example.messages:
-    raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
+  if not example.messages:
+    ending(tokenizer)
+
+
+def ending(tokenizer) -> int:
+  """The EOS token. Raises ConfigError where there is none."""
+  found = stops.eos(tokenizer)
+  if found is None:
+    raise ConfigError('texts end with EOS, which this tokenizer lacks: set its eos_token')
+  return found
 
 
 def quoted(example: Example) -> str:

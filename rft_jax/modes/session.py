@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check
+from rft_jax.data.stops import stop_table
 from rft_jax.data.stream import Stream
 from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
@@ -17,6 +18,7 @@ from rft_jax.infra.scoring import Scorer
 from rft_jax.models.policy import Policy, make_policy
 from rft_jax.modes.model import Model, open_model
 from rft_jax.registry import ConfigError, nearest
+from rft_jax.sampling import Sampling, sampling
 from rft_jax.tasks import make_task
 from rft_jax.types import PyTree, Task
 
@@ -46,6 +48,11 @@ class Session(NamedTuple):
   @property
   def stop(self) -> list[int]:
     return self.model.stop
+
+  def sampling(self, **options) -> Sampling:
+    """Options of a rollout, which stops where answers end."""
+    table = stop_table(self.tokenizer, self.model.architecture.vocab_size)
+    return sampling(self.stop, text=table, **options)
 
   def stream(self, task: Task, split: str, batch: int) -> Stream:
     """Batches of a task; of several processes each reads its own part."""
