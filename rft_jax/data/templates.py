@@ -76,8 +76,10 @@ def raw(tokenizer, turns: Turns, ask: bool = False, template: str | None = None)
 
 
 def set_date(tokenizer, day: str, chosen: bool) -> None:
-  """From now on its template prints this day, YYYY-MM-DD or 'today'; chosen: by a person, also
-  where the template has a date of its own to fall back on."""
+  """From now on its template prints this day, YYYY-MM-DD, or each day its own for '' and 'today';
+  chosen: by a person, also where the template has a date of its own to fall back on. Raises
+  ConfigError for what is no day."""
+  parse_date(day)
   tokenizer.template_date = day, chosen
 
 
@@ -101,7 +103,7 @@ def dated_values(tokenizer, template: str) -> dict[str, Any]:
 def parse_date(day: str) -> datetime.datetime:
   """Raises ConfigError for what is no day."""
   try:
-    date = datetime.date.today() if day == TODAY else datetime.date.fromisoformat(day)
+    date = datetime.date.today() if day in ('', TODAY) else datetime.date.fromisoformat(day)
   except ValueError as error:
     raise ConfigError(f'date={day!r} must be YYYY-MM-DD, such as 2026-01-31, or today') from error
   return datetime.datetime(date.year, date.month, date.day)
