@@ -42,11 +42,11 @@ def harmless(tokenizer, turns: Turns) -> list[dict[str, Any]]:
 
 def marks(tokenizer) -> re.Pattern[str] | None:
   """Finds special tokens in a text, longer ones first; None where spelling them does nothing."""
-  return _marks(tokenizer, str(tokenizer.chat_template))
+  return _marks(tokenizer, str(tokenizer.chat_template), tuple(tokenizer.all_special_tokens))
 
 
 @functools.lru_cache(maxsize=16)
-def _marks(tokenizer, template: str) -> re.Pattern[str] | None:
+def _marks(tokenizer, template: str, special: tuple[str, ...]) -> re.Pattern[str] | None:
   """Kept: some tokenizers have hundreds."""
   known = sorted(filter(None, special_tokens(tokenizer)), key=len, reverse=True)
   if not known or getattr(tokenizer, 'split_special_tokens', False):

@@ -30,11 +30,11 @@ class Ends(NamedTuple):
 
 def ends(tokenizer) -> Ends:
   """Raises ConfigError where there is no template."""
-  return _ends(tokenizer, source(tokenizer))
+  return _ends(tokenizer, source(tokenizer), tuple(tokenizer.all_special_tokens))
 
 
 @functools.lru_cache(maxsize=16)
-def _ends(tokenizer, template: str) -> Ends:
+def _ends(tokenizer, template: str, special: tuple[str, ...]) -> Ends:
   known = added_tokens(tokenizer)
   turns = [
     dict(role='user', content=f'{PROBE}a'),

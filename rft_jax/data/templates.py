@@ -118,12 +118,16 @@ def added_tokens(tokenizer) -> dict[str, int]:
   return {text: id for text, id in (found | special).items() if text.strip() and id is not None}
 
 
-@functools.lru_cache(maxsize=16)
 def ordinary(tokenizer) -> frozenset[str]:
   """Special tokens that are ordinary text too, such as a '!' that was made the padding: a text
   keeps them."""
+  return _ordinary(tokenizer, tuple(tokenizer.all_special_tokens))
+
+
+@functools.lru_cache(maxsize=16)
+def _ordinary(tokenizer, special: tuple[str, ...]) -> frozenset[str]:
   ends = {tokenizer.eos_token, tokenizer.bos_token}
-  doubtful = [t for t in tokenizer.all_special_tokens if not BRACKETED.search(t) and t not in ends]
+  doubtful = [t for t in special if not BRACKETED.search(t) and t not in ends]
   backend = getattr(tokenizer, 'backend_tokenizer', None)
   if not doubtful or backend is None:
     return frozenset(t for t in doubtful if len(t.strip()) == 1)

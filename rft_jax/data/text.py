@@ -62,7 +62,7 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
     return bind(MADE[name], parse(spec)[1], f'tokenizer {name!r}')()
   try:
     return AutoTokenizer.from_pretrained(spec)
-  except (OSError, ValueError, KeyError) as error:
+  except Exception as error:  # Broken files raise of every kind.
     raise ConfigError(
       f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
       'tokenizer.json, a hub id, smalltalk, or characters(alphabet=...)'

@@ -45,7 +45,8 @@ def entries(session: Session) -> dict:
     return write_config(session.model.architecture) | token_ids(session, {})
   found = hub.json_object(os.path.join(session.model.directory, 'config.json'))
   found = found.get('text_config', found) | dict(model_type=session.model.architecture.model_type)
-  return found | token_ids(session, found)
+  stop = token_ids(session, {}).get('eos_token_id')
+  return found if stop is None else found | dict(eos_token_id=stop)
 
 
 def generation_entries(session: Session) -> dict:
