@@ -144,9 +144,10 @@ def _read_on(options: Sampling, read: Array | None, token: Array) -> tuple[Array
 
 def _kept_open(logits: Array, options: Sampling, read: Array | None, index: Array) -> Array:
   """Before min_new, no token may complete a text that ends the row."""
-  if options.text is None:
+  text = options.text
+  if text is None:
     return logits
-  closed = lambda: jnp.where(options.text[read] == len(options.text) - 1, -jnp.inf, logits)
+  closed = lambda: jnp.where(text[read] == len(text) - 1, -jnp.inf, logits)
   return jax.lax.cond(index < options.min_new, closed, lambda: logits)
 
 

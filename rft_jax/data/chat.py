@@ -117,7 +117,9 @@ def _check_before(tokenizer, turns: Turns, i: int, before: str) -> None:
   """Raises ConfigError where the sampler would see another conversation before answer i than the
   text has, or where a system prompt or a question is left out of it."""
   asked = raw(tokenizer, turns[:i], ask=True) if i else before
-  if not (before.startswith(asked) or asked.startswith(before)):
+  spoken = turns[i - 1]['content'].strip() if i else ''
+  heard = before.rfind(spoken) + len(spoken)  # Behind it the answer begins, in one way or another.
+  if before[:heard] != asked[:heard]:
     raise ConfigError(
       f'{named(tokenizer)} writes the first {i} turns of a conversation in another way once more '
       'follow, so what is learned would not be what is asked: use another template'

@@ -184,19 +184,22 @@ def _check_once(tokenizer, span: str, length: int, mark: str, i: int) -> None:
 
 
 def _continued(tokenizer, turns: Turns, chosen, error: Changed) -> tuple[str, list[Place]]:
-  """Of a template that begins the last answer itself (with a <think>, say), but drops what is
-  thought once it is written down: that answer as the sampler would have given it."""
+  """Of a template that drops what is thought once it is written down (and may begin it where it asks
+  for an answer): the last answer as the sampler would have given it."""
   content = turns[-1]['content']
   core = content.strip()
   plain = [*turns[:-1], {**turns[-1], 'content': content.replace(core, PROBE)}]
-  text, places = extents(tokenizer, plain, chosen)
+  try:
+    text, places = extents(tokenizer, plain, chosen)
+  except ConfigError:
+    raise error from None
   start, stop = places[-1].content
   asked = raw(tokenizer, turns[:-1], ask=True)
   opening, begun = text[:start], asked[start:].strip()
-  if not core or not asked.startswith(opening) or not begun:
+  if not core or not asked.startswith(opening) or not _dropped(tokenizer, turns, opening):
     raise error
-  if not core.startswith(begun):
-    if begun in core:
+  if not begun or not core.startswith(begun):
+    if begun and begun in core:
       raise error
     opening = asked
   said, mark = text[start:stop].replace(PROBE, core), text[stop : places[-1].end]
@@ -204,6 +207,15 @@ def _continued(tokenizer, turns: Turns, chosen, error: Changed) -> tuple[str, li
   _check_once(tokenizer, said + mark, len(said), mark, len(turns) - 1)
   place = Place((len(opening), end), end + len(mark))
   return opening + said + text[stop:], [*places[:-1], place]
+
+
+def _dropped(tokenizer, turns: Turns, opening: str) -> bool:
+  """Whether the template writes an ending of the last turn's content and nothing else of it."""
+  last = len(turns) - 1
+  (probe,) = _probes(opening, 1)
+  written = raw(tokenizer, _marked(turns, [last], [probe], bare=False)).partition(probe)[0]
+  rest = written[len(opening) :].strip()
+  return written.startswith(opening) and turns[last]['content'].strip().endswith(rest)
 
 
 def _changed(tokenizer, turns: Turns, i: int) -> Changed:
@@ -214,7 +226,7 @@ def _changed(tokenizer, turns: Turns, i: int) -> Changed:
       'leave the reasoning out of it, let the conversation end with this turn, or use a template '
       'that keeps it'
       if i < len(turns) - 1
-      else 'begin it with <think> and a line, as the template does, or use one that keeps it'
+      else 'write the reasoning as the template does, leave it out, or use one that keeps it'
     )
   return Changed(
     f'{named(tokenizer)} does not write turn {i + 1} of {len(turns)} ({turns[i]["role"]}: '
