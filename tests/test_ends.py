@@ -131,6 +131,35 @@ def test_what_is_left_out_of_a_conversation_is_missed():
     learned(tokenizer, [dict(role='system', content='be brief'), *TURNS])
 
 
+def test_an_answer_may_begin_otherwise_than_where_it_is_asked_for():
+  tokenizer = made('<|user|>$<|end|>', '<|assistant|><think></think>$<|end|>')
+  asked = '{% if add_generation_prompt %}<|assistant|>'
+  tokenizer.chat_template = tokenizer.chat_template.replace(
+    f'{asked}<think></think>', f'{asked}<think>\n'
+  )
+  assert learned(tokenizer, TURNS) == ['2.<|end|>', 'yes<|end|>']
+
+
+@pytest.mark.parametrize('begun', ['', '<think>\n', '<think>'])
+@pytest.mark.parametrize(
+  'answer', ['<think>\nso\n</think>\n\nyes', '<think>so</think>yes', 'so</think>yes']
+)
+def test_a_last_answer_whose_thought_is_dropped_is_learned_as_it_is(begun, answer):
+  form = "<|assistant|>{{ m.content.split('</think>')[-1] }}<|end|>"
+  tokenizer = made('<|user|>$<|end|>', form)
+  asked = '{% if add_generation_prompt %}<|assistant|>'
+  start = tokenizer.chat_template.index('{% if add_generation_prompt %}')
+  tokenizer.chat_template = f'{tokenizer.chat_template[:start]}{asked}{begun}{{% endif %}}'
+  turns = [*TURNS[:3], dict(role='assistant', content=answer)]
+  assert learned(tokenizer, turns) == ['2.<|end|>', f'{answer}<|end|>']
+  text_, spans = chat.spans(tokenizer, turns)
+  before = text_[: spans[-1][0]]
+  sampled = chat.render(tokenizer, turns[:3], ask=True)
+  assert before == (sampled if not answer.startswith('<') else sampled.removesuffix(begun))
+  with pytest.raises(ConfigError, match='does not write turn 2 of 4 .*let the conversation end'):
+    learned(tokenizer, [TURNS[0], dict(role='assistant', content=answer), *TURNS[2:]])
+
+
 def test_the_two_answers_of_a_pair_stay_apart_where_thoughts_are_dropped():
   from fielded import fielded
 

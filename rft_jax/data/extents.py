@@ -184,8 +184,8 @@ def _check_once(tokenizer, span: str, length: int, mark: str, i: int) -> None:
 
 
 def _continued(tokenizer, turns: Turns, chosen, error: Changed) -> tuple[str, list[Place]]:
-  """Of a template that drops what is thought once it is written down (and may begin it where it asks
-  for an answer): the last answer as the sampler would have given it."""
+  """Of a template that drops what is thought once it is written down: the last answer as the
+  sampler would have given it, which the template may begin where it asks for an answer."""
   content = turns[-1]['content']
   core = content.strip()
   plain = [*turns[:-1], {**turns[-1], 'content': content.replace(core, PROBE)}]
