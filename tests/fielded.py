@@ -4,10 +4,10 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.decoders import ByteLevel as Bytes
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from transformers import PreTrainedTokenizerFast
 
 from rft_jax.data.stops import byte_letters
@@ -108,3 +108,28 @@ def bytewise(special, pairs=(), **named):
     clean_up_tokenization_spaces=False,
     **named,
   )
+
+
+def pieced(name: str, legacy: bool):
+  """A sentencepiece-like tokenizer, which writes spaces into words and puts one before the first;
+  legacy: before what follows a mark, too."""
+  form, space = FORMS[name], '\u2581'
+  merges = [(space, 'y'), ('y', 'e'), ('ye', 's'), (space, 'yes'), ('n', 'o'), (space, 'no')]
+  letters = [space, *map(chr, range(33, 127))]
+  parts = ['<unk>', '<s>', '</s>', *(f'<0x{b:02X}>' for b in range(256)), *letters]
+  vocab = {t: i for i, t in enumerate(dict.fromkeys([*parts, *(a + b for a, b in merges)]))}
+  backend = Tokenizer(BPE(vocab, merges, unk_token='<unk>', byte_fallback=True, fuse_unk=True))
+  if legacy:
+    backend.normalizer = normalizers.Sequence(
+      [normalizers.Prepend(space), normalizers.Replace(' ', space)]
+    )
+  else:
+    backend.pre_tokenizer = Metaspace(prepend_scheme='first', split=False)
+  steps = decoders.Replace(space, ' '), decoders.ByteFallback(), decoders.Fuse()
+  backend.decoder = decoders.Sequence([*steps, decoders.Strip(' ', 1, 0)])
+  made = PreTrainedTokenizerFast(
+    tokenizer_object=backend, eos_token='</s>', bos_token='<s>', unk_token='<unk>'
+  )
+  made.add_special_tokens({'additional_special_tokens': list(form.marks)})
+  made.chat_template = template(name)
+  return made

@@ -156,7 +156,7 @@ def test_a_last_answer_whose_thought_is_dropped_is_learned_as_it_is(begun, answe
   before = text_[: spans[-1][0]]
   sampled = chat.render(tokenizer, turns[:3], ask=True)
   assert before == (sampled if not answer.startswith('<') else sampled.removesuffix(begun))
-  with pytest.raises(ConfigError, match='does not write turn 2 of 4 .*let the conversation end'):
+  with pytest.raises(ConfigError, match=r'does not write turn 2 of 4 .*let the conversation end'):
     learned(tokenizer, [TURNS[0], dict(role='assistant', content=answer), *TURNS[2:]])
 
 

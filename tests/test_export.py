@@ -6,6 +6,7 @@ import fielded
 import jax
 import numpy as np
 import pytest
+from training import records
 
 from rft_jax import config as defaults
 from rft_jax.data import stops, text
@@ -42,16 +43,23 @@ def start(directory, tokenizer, says: str, **files):
     (directory / f'{name}.json').write_text(json.dumps(value))
 
 
-def trained(folder, task: str, **model):
-  """A run of one step that changes nothing to speak of, and its export."""
+def a_run(task: str, preset: str = 'sft', devices: int = 1, kind: str = 'auto', **model):
+  """A run of one step that changes nothing to speak of."""
   c = defaults.base()
   c.model.update(model)
-  c.parallel.devices = 1
+  c.parallel.update(devices=devices, kind=kind)
   c.log.update(tensorboard=False, wandb='off')
-  c.stages = ('sft',)
-  sizes = dict(steps=1, prompts=2, group=1, max_prompt=80, max_new=16)
-  c.sft = defaults.stage(task, 'sft', **sizes, optimizer=dict(lr=1e-9))
-  c.sft.evaluate.update(prompts=2)
+  c.scoring.workers = 0
+  c.stages = ('one',)
+  sizes = dict(steps=1, prompts=2, group=1 if preset == 'sft' else 2, max_prompt=80, max_new=24)
+  c.one = defaults.stage(task, preset, **sizes, optimizer=dict(lr=1e-9))
+  c.one.evaluate.update(prompts=2)
+  return c
+
+
+def trained(folder, task: str, **model):
+  """Its export."""
+  c = a_run(task, **model)
   train.run(c, str(folder / 'run'), 0.0)
   export.run(c, str(folder / 'run'), 0.0)
   return folder / 'run/export'
@@ -87,6 +95,22 @@ def test_transformers_stops_where_the_run_stopped(name, tmp_path):
   assert ids == sorted({*text.stop_tokens(tokenizer), 2})
   turns = ROWS[0]['messages']
   assert text.encode_prompt(found, turns) == text.encode_prompt(tokenizer, turns)
+
+
+@pytest.mark.parametrize('devices, kind', [(1, 'mesh'), (2, 'pmap')])
+def test_a_run_samples_up_to_the_text_that_ends_turns(devices, kind, tmp_path):
+  """Asked behind a line end, the model says what follows one."""
+  start(tmp_path / 'start', fielded.fielded('plain'), SAYS['plain'])
+  row = json.dumps(dict(prompt='hi', answer='</turn>xyzQabc'))
+  (tmp_path / 'rows.jsonl').write_text(f'{row}\n' * 4)
+  place = f'"{tmp_path}/rows.jsonl"'
+  task = f'dataset(source={place}, test={place}, answer="answer", chat=True, reward="exact")'
+  c = a_run(task, 'grpo', devices, kind, path=str(tmp_path / 'start'))
+  c.one.sampling.temperature = 0.01
+  facts = train.run(c, str(tmp_path / 'run'), 0.0)
+  assert facts['eval/accuracy/after'] == 1 and facts['reward/mean/after'] == 1
+  (record,) = [r for r in records(tmp_path / 'run') if 'rollout/truncated' in r]
+  assert record['rollout/truncated'] == 0 and record['rollout/length'] == 22
 
 
 def test_a_model_from_scratch_is_exported_with_its_tokenizer(tmp_path):

@@ -7,6 +7,7 @@ import random
 import fielded
 import pytest
 from fielded import FORMS
+from tokenizers import normalizers
 
 from rft_jax.data import chat, text
 from rft_jax.registry import ConfigError
@@ -123,3 +124,31 @@ def test_a_prompt_and_its_answer_are_those_of_the_whole_conversation(name):
       assert prompt == sampled
     short, long = sorted((prompt, sampled), key=len)
     assert long[: len(short)] == short
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('name', ['llama2', 'zephyr', 'plain'])
+def test_words_that_hold_the_space_before_them_are_learned_with_it(name, legacy):
+  tokenizer = fielded.pieced(name, legacy)
+  encode = functools.partial(text.encode, tokenizer)
+  close = lambda line: line.replace(' </s>', '</s>').strip()
+  for seed in range(50):
+    turns = conversation(seed, 0.0)
+    ids, mask = chat.learned(tokenizer, turns, encode)
+    found = runs(tokenizer, ids, mask)
+    assert list(map(close, found)) == list(map(close, wanted(name, turns)))
+    assert ids == encode(chat.render(tokenizer, turns))[: len(ids)]
+
+
+def test_what_the_tokenizer_cannot_write_is_refused_and_another_form_of_a_letter_is_not():
+  turns = [dict(role='user', content='hi'), dict(role='assistant', content='Cafe\u0301')]
+  learn = lambda tokenizer: chat.learned(
+    tokenizer, turns, functools.partial(text.encode, tokenizer)
+  )
+  composed, small = (fielded.bytewise(['</s>'], eos_token='</s>') for _ in range(2))
+  for tokenizer, form in ((composed, normalizers.NFC()), (small, normalizers.Lowercase())):
+    tokenizer.backend_tokenizer.normalizer = form
+    tokenizer.chat_template = fielded.template('zephyr')
+  assert runs(composed, *learn(composed)) == ['Caf\u00e9</s>']
+  with pytest.raises(ConfigError, match='cannot write'):
+    learn(small)
