@@ -35,7 +35,8 @@ class Rewriter:
   def __init__(self, programs: Programs, codec: Codec, context: int, attempts: int):
     self.codec, self.answer = codec, context // 2
     self.question = context - self.answer
-    text = stop_table(codec.tokenizer, programs.config.vocab_size)
+    ends = getattr(codec, 'ends', ())  # Stand-ins for a codec may lack them.
+    text = stop_table(codec.tokenizer, programs.config.vocab_size) if ends else None
     self.options = jax.device_get(sampling(codec.stop, text=text))
     rollout = make_rollout(programs.policy.decoder, attempts, self.answer, chunk=self.answer)
 
