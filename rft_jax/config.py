@@ -36,6 +36,7 @@ def base() -> ConfigDict:
       seed=0,
       stages=(),
       tokenizer='auto',  # characters(...), smalltalk, a directory or a hub id; auto = the model's
+      date='',  # that chat templates print: YYYY-MM-DD, or today; '' = the run's first day
       model=dict(
         path='',  # a Hugging Face checkpoint: a directory or a hub id; '' = from scratch
         ignore=(),  # keys of its config.json to pass over

@@ -21,7 +21,8 @@ cost more than the model."""
 
 class Sampling(struct.PyTreeNode):
   """temperature f32[] (0 = greedy); top_k i32[] (0 = all); top_p f32[]; min_new, max_new i32[]:
-  bounds on the length; stop i32[S]: a row ends with the first of these, which belongs to it.
+  bounds on the length; stop i32[S]: a row ends with the first of these, which belongs to it; text
+  i8[Q+1,V]: or with the token that completes a text, see `data.stops.stop_table`; None for none.
 
   `draw` also takes the first three as [N,1], of each row its own.
   """
@@ -32,6 +33,7 @@ class Sampling(struct.PyTreeNode):
   min_new: Array
   max_new: Array
   stop: Array
+  text: Array | None = None
 
 
 def sampling(
@@ -41,6 +43,7 @@ def sampling(
   top_p: float = 1.0,
   min_new: int = 0,
   max_new: int = 2**30,
+  text=None,
 ) -> Sampling:
   """Checks and converts; raises ConfigError with the allowed range."""
   rules = [
@@ -60,6 +63,7 @@ def sampling(
     jnp.int32(min_new),
     jnp.int32(max_new),
     jnp.asarray(stop, jnp.int32),
+    None if text is None else jnp.asarray(text),
   )
 
 
@@ -86,18 +90,20 @@ def make_rollout(
     memory = decoder.apply(weights, past, method='memory')
 
     def body(carry):
-      index, state, length, done, tokens, logps, cache = carry
+      index, state, length, stopped, read, tokens, logps, cache = carry
       logits: Array = decoder.apply(weights, state, method='logits')
+      logits = _kept_open(logits, options, read, index)
       token, logp = draw(
         logits, options, jax.vmap(jax.random.fold_in, (0, None))(keys, index), index, truncate
       )
-      token, logp = jnp.where(done, 0, token), jnp.where(done, 0, logp)
-      length = length + ~done
-      done |= (token[:, None] == options.stop).any(1) | (index + 1 >= limit)
+      token, logp = jnp.where(stopped, 0, token), jnp.where(stopped, 0, logp)
+      length = length + ~stopped
+      read, ended = _read_on(options, read, token)
+      stopped |= ended
       tokens, logps = tokens.at[:, index].set(token), logps.at[:, index].set(logp)
       args = token.reshape(b, group), index, memory, prompts.valid, cache, use
       state, cache = decoder.apply(weights, *args, method='decode')
-      return index + 1, state, length, done, tokens, logps, cache
+      return index + 1, state, length, stopped, read, tokens, logps, cache
 
     size = min(chunk, max_new)
     carry = (
@@ -105,12 +111,14 @@ def make_rollout(
       jnp.repeat(state, group, 0),
       jnp.zeros(rows, jnp.int32),
       jnp.zeros(rows, bool),
+      None if options.text is None else jnp.zeros(rows, jnp.int32),
       jnp.zeros((rows, max_new), jnp.int32),
       jnp.zeros((rows, max_new)),
       decoder.apply(weights, b, group, size, method='empty_cache'),
     )
     while True:
-      carry = jax.lax.while_loop(lambda c, size=size: (c[0] < size) & ~c[3].all(), body, carry)
+      end = jnp.minimum(size, limit)
+      carry = jax.lax.while_loop(lambda c, end=end: (c[0] < end) & ~c[3].all(), body, carry)
       if size == max_new:
         break
       grown = min(2 * size, max_new)
@@ -119,9 +127,28 @@ def make_rollout(
         lambda new, old: jax.lax.dynamic_update_slice(new, old, [0] * old.ndim), room, carry[-1]
       )
       size, carry = grown, (*carry[:-1], cache)
-    return _experience(prompts, group, *carry[2:3], *carry[4:6], version, options.stop)
+    _, _, length, stopped, _, tokens, logps, _ = carry
+    return _experience(prompts, group, length, stopped, tokens, logps, version)
 
   return rollout
+
+
+def _read_on(options: Sampling, read: Array | None, token: Array) -> tuple[Array | None, Array]:
+  """How far each row is in the text that would end it, and whether it ends with this token."""
+  ended = (token[:, None] == options.stop).any(1)
+  if options.text is None or read is None:
+    return None, ended
+  read = options.text[read, token].astype(jnp.int32)
+  return read, ended | (read == len(options.text) - 1)
+
+
+def _kept_open(logits: Array, options: Sampling, read: Array | None, index: Array) -> Array:
+  """Before min_new, no token may complete a text that ends the row."""
+  text = options.text
+  if text is None:
+    return logits
+  closed = lambda: jnp.where(text[read] == len(text) - 1, -jnp.inf, logits)
+  return jax.lax.cond(index < options.min_new, closed, lambda: logits)
 
 
 def draw(
@@ -162,9 +189,8 @@ def _truncated(logits, options):
   return jax.lax.cond(wanted.any(), cut, lambda: logits)
 
 
-def _experience(prompts, group, length, tokens, logps, version, stop):
+def _experience(prompts, group, length, stopped, tokens, logps, version):
   produced = jnp.arange(tokens.shape[1]) < length[:, None]
-  stopped = (produced & (tokens[..., None] == stop).any(-1)).any(1)
 
   def join(head, tail):
     return jnp.concatenate([jnp.repeat(head, group, 0), tail], 1)

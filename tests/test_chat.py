@@ -39,16 +39,16 @@ def test_the_tokens_are_those_of_the_template(kind):
   assert tokenizer.decode(whole[len(ids) :]).strip() == ''
 
 
-def test_a_template_that_marks_answers_itself_is_believed():
+def test_a_template_that_marks_turns_itself_says_which_ones_are_learned():
   own = made('chatml', talking.MARKED)
   assert learned(own) == learned(made('chatml'))
   other = made('chatml', talking.MARKED.replace("'assistant'", "'user'"))
   assert learned(other) == '1+1?<|im_end|>|sure?<|im_end|>'
 
 
-def test_only_the_last_answer_may_be_written_in_its_own_way():
+def test_what_the_template_puts_before_an_answer_is_not_learned():
   tokenizer = made('chatml', talking.LAST_THINKS)
-  assert learned(tokenizer) == '2.<|im_end|>|<think></think>yes<|im_end|>'
+  assert learned(tokenizer) == '2.<|im_end|>|yes<|im_end|>'
 
 
 @pytest.mark.parametrize(

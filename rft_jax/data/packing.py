@@ -4,7 +4,7 @@ import bisect
 
 import numpy as np
 
-from rft_jax.data.text import about, encode_demonstration, encode_prompt, recorded
+from rft_jax.data.text import about, encode_demonstration, encode_prompt, ending, recorded
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Experience
 
@@ -109,10 +109,8 @@ class PackedDemonstrations:
 
 def encode_text(tokenizer, example: Example) -> np.ndarray:
   """Token ids i32[n] of a whole example with EOS. Raises ConfigError where there are none."""
-  if tokenizer.eos_token_id is None:
-    raise ConfigError('texts end with EOS, which this tokenizer lacks: set its eos_token')
   ids = encode_prompt(tokenizer, example.prompt + example.response)
-  return np.array([*ids, tokenizer.eos_token_id], np.int32)
+  return np.array([*ids, ending(tokenizer)], np.int32)
 
 
 def best_fit(lengths: list[int], width: int) -> list[list[int]]:

@@ -13,9 +13,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from rft_jax.data import chat
+from rft_jax.data import chat, stops
 from rft_jax.data.chat import Turns
 from rft_jax.data.smalltalk.vocabulary import smalltalk
+from rft_jax.data.templates import ordinary
 from rft_jax.registry import ConfigError, bind, parse
 from rft_jax.types import Example, Experience, Prompts
 
@@ -61,7 +62,7 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
     return bind(MADE[name], parse(spec)[1], f'tokenizer {name!r}')()
   try:
     return AutoTokenizer.from_pretrained(spec)
-  except (OSError, ValueError, KeyError) as error:
+  except Exception as error:  # Broken files raise of every kind.
     raise ConfigError(
       f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
       'tokenizer.json, a hub id, smalltalk, or characters(alphabet=...)'
@@ -83,7 +84,16 @@ def encode(tokenizer, text: str) -> list[int]:
 
 def decode(tokenizer, ids: Sequence[int]) -> str:
   """The text of `ids` without special tokens; the inverse of `encode`."""
-  return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+  plain, ids = ordinary(tokenizer), list(map(int, ids))
+  if plain:  # Special by name only, such as a '!' that was made the padding.
+    hidden = set(tokenizer.all_special_ids) - set(tokenizer.convert_tokens_to_ids(list(plain)))
+    ids = [id for id in ids if id not in hidden]
+  return tokenizer.decode(ids, skip_special_tokens=not plain, clean_up_tokenization_spaces=False)
+
+
+def completion(tokenizer, ids: Sequence[int]) -> str:
+  """What an answer says: the text of its ids without the end of the turn."""
+  return stops.before_end(tokenizer, decode(tokenizer, ids))
 
 
 def opening(tokenizer) -> list[int]:
@@ -94,12 +104,9 @@ def opening(tokenizer) -> list[int]:
 
 
 def stop_tokens(tokenizer) -> list[int]:
-  """The tokens that end an answer: EOS, and the end of a turn where there is a chat template."""
-  ends = [tokenizer.eos_token_id]
-  if tokenizer.chat_template:
-    mark = encode(tokenizer, chat.end_of_turn(tokenizer))
-    ends += mark if len(mark) == 1 and mark != ends else []
-  return ends
+  """The tokens that end an answer: EOS, and those that end a turn where there is a chat template.
+  Raises ConfigError for an EOS that is no token."""
+  return stops.stop_tokens(tokenizer, functools.partial(encode, tokenizer))
 
 
 def batch_prompts(
@@ -215,12 +222,18 @@ def encode_example(tokenizer, example: Example, length: int) -> tuple[list[int],
   """Token ids of the prompt and of the response with EOS, or with the end of the assistant's turn.
   Raises ConfigError as above."""
   check_demonstration(tokenizer, example)
+  encoded = functools.partial(encode, tokenizer)
   if example.messages:
-    text, spans = chat.spans(tokenizer, dialogue(example))
-    prompt, response = chat.cut(text, spans[-1], functools.partial(encode, tokenizer))
+    prompt, response = chat.last(tokenizer, dialogue(example), encoded)
   else:
-    prompt = encode_prompt(tokenizer, example.prompt)
-    response = [*encode(tokenizer, example.response), tokenizer.eos_token_id]
+    prompt, response = encode_prompt(tokenizer, example.prompt), encoded(example.response)
+    stop = ending(tokenizer)
+    if stop in response:
+      raise ConfigError(
+        f'{quoted(example)}: the response contains {tokenizer.eos_token!r}, where it would stop: '
+        'leave it out'
+      )
+    response = [*response, stop]
   if len(prompt) + len(response) > length:
     raise ConfigError(
       f'{quoted(example)} has {len(prompt)} + {len(response)} tokens of prompt and response, the '
@@ -257,8 +270,16 @@ def check_demonstration(tokenizer, example: Example) -> None:
       f'{quoted(example)} has no response to imitate: use a task or a data set with responses, '
       "in conversations a turn of the role 'assistant'"
     )
-  if tokenizer.eos_token_id is None and not example.messages:
-    raise ConfigError('demonstrations end with EOS, which this tokenizer lacks: set its eos_token')
+  if not example.messages:
+    ending(tokenizer)
+
+
+def ending(tokenizer) -> int:
+  """The EOS token. Raises ConfigError where there is none."""
+  found = stops.eos(tokenizer)
+  if found is None:
+    raise ConfigError('texts end with EOS, which this tokenizer lacks: set its eos_token')
+  return found
 
 
 def quoted(example: Example) -> str:

@@ -3,18 +3,21 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from rft_jax.data.text import decode, encode_example, encode_prompt
+from rft_jax.data.stops import stop_texts
+from rft_jax.data.text import completion, decode, encode_example, encode_prompt
 from rft_jax.engine.protocol import ChatMessage, EngineError
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example
 
 
 class Codec:
-  """One tokenizer with the ids that end an answer, `stop`. May be used from any thread."""
+  """One tokenizer with the ids that end an answer, `stop`, and the texts that do, `ends`. May be
+  used from any thread."""
 
   def __init__(self, tokenizer, stop: Sequence[int]):
     self.tokenizer, self.stop = tokenizer, tuple(stop)
-    self.token_text = functools.lru_cache(2**16)(lambda id: self.text([id]))
+    self.ends = tuple(stop_texts(tokenizer))
+    self.token_text = functools.lru_cache(2**16)(lambda id: self.part([id]))
 
   def prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
     """A conversation up to where the template asks for an answer. Raises EngineError 400 where the
@@ -35,6 +38,10 @@ class Codec:
 
   def text(self, ids: Sequence[int]) -> str:
     """What the ids say, without those that end it."""
+    return completion(self.tokenizer, [id for id in ids if id not in self.stop])
+
+  def part(self, ids: Sequence[int]) -> str:
+    """The text of some ids, without regard to texts that end an answer."""
     return decode(self.tokenizer, [id for id in ids if id not in self.stop])
 
 
@@ -60,8 +67,8 @@ class Stream:
 
   def _new(self, certain: Callable[[str], bool]) -> str:
     """Read after the ids that gave the last text: a decoder may join what it reads to those."""
-    known = self.codec.text(self.window[: self.before])
-    text = self.codec.text(self.window)
+    known = self.codec.part(self.window[: self.before])
+    text = self.codec.part(self.window)
     if len(text) <= len(known) or not certain(text):
       return ''
     self.window, self.before = self.window[self.before :], len(self.window) - self.before

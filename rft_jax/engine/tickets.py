@@ -51,11 +51,11 @@ class Ticket:
 
 
 class Transcript:
-  """The text of an answer up to the first of its stop strings; what may yet become one is held
-  back."""
+  """The text of an answer up to the first text that it stops at, the ends of turns among them; what
+  may yet become one is held back."""
 
   def __init__(self, codec: Codec, stop: Sequence[str]):
-    self.codec, self.stop = codec, [text for text in stop if text]
+    self.codec, self.stop = codec, [*codec.ends, *filter(None, stop)]
     self.stream, self.held, self.ended = Stream(codec), '', False
 
   def push(self, id: int) -> tuple[str, bool]:

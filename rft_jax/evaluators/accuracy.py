@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from rft_jax.collecting import in_graph
-from rft_jax.data.text import decode
+from rft_jax.data.text import completion
 from rft_jax.evaluators.report import Report, batch_size
-from rft_jax.sampling import make_rollout, sampling
+from rft_jax.sampling import make_rollout
 from rft_jax.steps import make_total
 from rft_jax.types import PyTree
 
@@ -23,7 +23,7 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
   tokenizer, seed = stage.session.tokenizer, stage.session.config.seed
   wanted, batch = batch_size(stage)
   rollout = make_rollout(stage.policy.decoder, 1, c.max_new)
-  options = sampling(stage.session.stop, c.evaluate.temperature)
+  options = stage.session.sampling(temperature=c.evaluate.temperature)
   total, stream = make_total(placement.axis), stage.session.stream(task, 'test', batch)
   rng = jax.random.fold_in(jax.random.key(seed), 0xE7A1)
   judge = in_graph(task.jit_reward, task.jit_metrics, total=total)
@@ -76,6 +76,6 @@ def make(stage, scorer) -> Callable[[PyTree], Report]:
 def completions(tokenizer, experience) -> list[str]:
   """The texts that the policy produced in the rows of an experience on the host."""
   return [
-    decode(tokenizer, row[mask])
+    completion(tokenizer, row[mask])
     for row, mask in zip(experience.tokens, experience.target, strict=True)
   ]

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from rft_jax.algorithms.groups import sequence_rewards
 from rft_jax.collecting import in_turns
 from rft_jax.evaluators.report import Report, batch_size
-from rft_jax.sampling import sampling
 from rft_jax.steps import make_total
 
 FULL = 1 - 1e-6
@@ -20,7 +19,7 @@ def make(stage):
   stream = session.stream(stage.task, 'test', batch)
   total, turns = make_total(stage.placement.axis), stage.task.environment.turns
   collect = in_turns(stage.rollout(1), stage.task.environment, 1, total)
-  options = sampling(session.stop, c.evaluate.temperature)
+  options = session.sampling(temperature=c.evaluate.temperature)
   rng = jax.random.fold_in(jax.random.key(session.config.seed), 0xE7A1)
 
   def run(state, prompts, options, rng):

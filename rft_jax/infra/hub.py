@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from rft_jax.data.stops import eos
 from rft_jax.infra.hub_config import completed, text_entries
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_config import read_config
@@ -53,16 +54,12 @@ def locate(path: str, key: str = 'model.path', file: str = 'config.json') -> str
     ) from error
 
 
-def raw_config(directory: str) -> Any:
+def raw_config(directory: str) -> dict[str, Any]:
   """The config.json as it is."""
   file = os.path.join(directory, 'config.json')
   if not os.path.isfile(file):
     raise HubError(f'{directory} has no config.json: name the directory of a checkpoint')
-  try:
-    with open(file, encoding='utf-8-sig') as text:
-      return json.load(text)
-  except (ValueError, OSError, RecursionError) as error:
-    raise HubError(f'{file} cannot be read: {_line(error)}') from error
+  return json_object(file)
 
 
 def config_entries(directory: str) -> dict[str, Any]:
@@ -100,14 +97,47 @@ def model_config(directory: str, ignore: Collection[str] = (), **options) -> Mod
 
 
 def stop_ids(directory: str, tokenizer: Any) -> list[int]:
-  """Every token that ends an answer: of the config, of its generation config, of the tokenizer."""
-  found = [tokenizer.eos_token_id, config_entries(directory).get('eos_token_id')]
+  """Every token that ends an answer: of the config, of its generation config, of the tokenizer.
+  Raises HubError for a file that names none rightly."""
+  config = raw_config(directory)
+  parts = dict(
+    config=config, text=config.get('text_config') or {}, generation=generation(directory)
+  )
+  found = {
+    i for name, part in parts.items() for i in _ids(part.get('eos_token_id'), name, directory)
+  }
+  return sorted(found | {i for i in [eos(tokenizer)] if i is not None})
+
+
+def generation(directory: str) -> dict[str, Any]:
+  """The generation_config.json, empty where there is none."""
   file = os.path.join(directory, 'generation_config.json')
-  if os.path.isfile(file):
-    with open(file) as text:
-      found.append(json.load(text).get('eos_token_id'))
-  ids = [i for one in found if one is not None for i in (one if isinstance(one, list) else [one])]
-  return sorted(set(ids))
+  return json_object(file) if os.path.isfile(file) else {}
+
+
+def json_object(file: str) -> dict[str, Any]:
+  """Raises HubError for what is no JSON object."""
+  try:
+    with open(file, encoding='utf-8-sig') as text:
+      found = json.load(text)
+  except (ValueError, OSError, RecursionError) as error:
+    raise HubError(f'{file} cannot be read ({error}): mend it, or fetch it again') from error
+  if not isinstance(found, dict):
+    raise HubError(f'{file} holds {str(found)[:40]!r}, not an object: mend it, or fetch it again')
+  return found
+
+
+def _ids(value: Any, name: str, directory: str) -> list[int]:
+  """eos_token_id: a number, several, or none."""
+  ids = value if isinstance(value, list) else [] if value is None else [value]
+  wrong = [i for i in ids if not isinstance(i, int) or isinstance(i, bool) or i < 0]
+  if wrong:
+    file = 'generation_config.json' if name == 'generation' else 'config.json'
+    raise HubError(
+      f'{directory}/{file}: eos_token_id={value!r} names {wrong[0]!r}, which is no token: write '
+      'the number of a token, a list of numbers, or leave it out'
+    )
+  return ids
 
 
 def safetensors_of(directory: str, file: str) -> dict[str, np.ndarray]:

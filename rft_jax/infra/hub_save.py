@@ -26,11 +26,13 @@ def save(
   entries: dict[str, Any],
   dtype: str = '',
   shard: int = 5 * 10**9,
+  generation: dict[str, Any] | None = None,
 ) -> str:
   """Writes the decoder's `params` as a new directory, complete or not at all; returns its path.
 
-  entries: of config.json; dtype: '' for that of the parameters; shard: bytes at most in one file.
-  Raises UserError where the directory exists.
+  entries: of config.json; dtype: '' for that of the parameters; shard: bytes at most in one file;
+  generation: entries of generation_config.json, None for no such file. Raises
+  UserError where the directory exists.
   """
   if os.path.exists(directory):
     raise UserError(f'{directory} exists: name another directory, or remove it')
@@ -41,6 +43,9 @@ def save(
   kind = np.dtype(dtype or params['embed'].dtype).name
   with open(os.path.join(unfinished, 'config.json'), 'w') as file:
     json.dump(entries | dict(dtype=kind, architectures=[_class(c)]), file, indent=2, sort_keys=True)
+  if generation is not None:
+    with open(os.path.join(unfinished, 'generation_config.json'), 'w') as file:
+      json.dump(generation, file, indent=2, sort_keys=True)
   tokenizer.save_pretrained(unfinished)
   os.rename(unfinished, directory)
   return directory

@@ -1,5 +1,6 @@
 """A run's directory: which config it belongs to, and files that are never half-written."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -8,14 +9,31 @@ from typing import Any
 from rft_jax.registry import ConfigError
 
 SHOWN = 8
+DATE = 'date'
 
 
-def open_workdir(path: str | os.PathLike, config: dict, ignore: tuple[str, ...] = ()) -> bool:
+def first_day(path: str | os.PathLike) -> str:
+  """The day that the run at `path` began, YYYY-MM-DD; today where there is none yet. Raises
+  ConfigError where that cannot be told."""
+  file = pathlib.Path(path) / DATE
+  if not file.exists():
+    return datetime.date.today().isoformat()
+  try:
+    return datetime.date.fromisoformat(file.read_text().strip()).isoformat()
+  except (OSError, ValueError) as error:
+    raise ConfigError(
+      f'{file} does not hold the day on which the run began ({error}): write it there as YYYY-MM-DD'
+    ) from error
+
+
+def open_workdir(
+  path: str | os.PathLike, config: dict, ignore: tuple[str, ...] = (), day: str = ''
+) -> bool:
   """Makes `path` the directory of a run with `config`; returns whether it was one before.
 
-  `config.json` says what the run is. A config that differs from it is taken over where only dotted
-  keys under a prefix in `ignore` differ. Raises ConfigError where other keys differ, or where
-  `path` cannot be read and written.
+  `config.json` says what the run is, and `date` when it began: on `day`, by default today. A
+  config that differs from it is taken over where only dotted keys under a prefix in `ignore`
+  differ. Raises ConfigError where other keys differ, or where `path` cannot be read and written.
   """
   file = pathlib.Path(path) / 'config.json'
   new = json.loads(json.dumps(config, default=str))
@@ -26,6 +44,8 @@ def open_workdir(path: str | os.PathLike, config: dict, ignore: tuple[str, ...] 
       _check_same(file.parent, flatten(old), flatten(new), ignore)
     if old != new:
       write_json(file, new)
+    if not (file.parent / DATE).exists():
+      (file.parent / DATE).write_text((day or first_day(path)) + '\n')
   except OSError as error:
     raise ConfigError(
       f'cannot write to workdir {path} ({error.strerror}): choose another --workdir'

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rft_jax.data.stops import stop_table
 from rft_jax.engine.codec import Codec
 from rft_jax.learning.lessons import Critique, Lesson, Said
 from rft_jax.learning.programs import Programs
@@ -34,7 +35,9 @@ class Rewriter:
   def __init__(self, programs: Programs, codec: Codec, context: int, attempts: int):
     self.codec, self.answer = codec, context // 2
     self.question = context - self.answer
-    self.options = jax.device_get(sampling(codec.stop))
+    ends = getattr(codec, 'ends', ())  # Stand-ins for a codec may lack them.
+    text = stop_table(codec.tokenizer, programs.config.vocab_size) if ends else None
+    self.options = jax.device_get(sampling(codec.stop, text=text))
     rollout = make_rollout(programs.policy.decoder, attempts, self.answer, chunk=self.answer)
 
     def sample(weights, base, adapter, prompts: Prompts, options, seed):

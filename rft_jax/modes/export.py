@@ -3,8 +3,10 @@ alone, as PEFT writes it."""
 
 import os
 
+from rft_jax.data.stops import stop_texts
 from rft_jax.infra import hub, hub_save, peft
 from rft_jax.infra.hub_config import exported
+from rft_jax.infra.workdir import first_day
 from rft_jax.models.hf_config import write_config
 from rft_jax.modes.restored import merged, restored
 from rft_jax.modes.session import Session, open_session
@@ -16,7 +18,7 @@ def run(config, workdir: str, started: float) -> dict:
 
   Raises CheckpointError where there is none, UserError where the directory exists.
   """
-  session, c = open_session(config), config.export
+  session, c = open_session(config, first_day(workdir)), config.export
   directory = c.path or os.path.join(workdir, 'export')
   architecture = session.model.architecture
   if c.adapter and architecture.lora is None:
@@ -33,13 +35,42 @@ def run(config, workdir: str, started: float) -> dict:
   else:
     params = merged(session, weights)
     tokenizer, dtype = session.tokenizer, c.dtype
-    hub_save.save(directory, architecture, params, tokenizer, entries(session), dtype)
+    generation = generation_entries(session)
+    hub_save.save(
+      directory, architecture, params, tokenizer, entries(session), dtype, generation=generation
+    )
   print(f'step {step} written to {directory}')
   return dict(step=step, path=directory)
 
 
 def entries(session: Session) -> dict:
-  """Of the config.json: those of the checkpoint that training began with, of its text alone."""
+  """Of the config.json: those of the checkpoint that training began with, of its text alone, and
+  where it stopped."""
   if not session.model.directory:
-    return write_config(session.model.architecture) | dict(eos_token_id=session.stop[0])
-  return exported(hub.raw_config(session.model.directory))
+    return write_config(session.model.architecture) | token_ids(session, {})
+  found = exported(hub.raw_config(session.model.directory))
+  stop = token_ids(session, {}).get('eos_token_id')
+  return found if stop is None else found | dict(eos_token_id=stop)
+
+
+def generation_entries(session: Session) -> dict:
+  """Of the generation_config.json: those that the checkpoint came with, and where answers stop."""
+  directory = session.model.directory
+  found = hub.generation(directory) if directory else {}
+  texts = [*(found.get('stop_strings') or []), *stop_texts(session.tokenizer)]
+  stop = dict(stop_strings=list(dict.fromkeys(texts))) if texts else {}
+  return found | token_ids(session, found) | stop
+
+
+def token_ids(session: Session, found: dict) -> dict:
+  """All ids that the run stopped at, the tokenizer's own first; padding and BOS as found, else
+  those of the tokenizer."""
+  tokenizer, stop = session.tokenizer, session.stop
+  stop = sorted(stop, key=lambda id: id != tokenizer.eos_token_id)
+  pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
+  ids = dict(
+    eos_token_id=stop[0] if len(stop) == 1 else stop or None,
+    pad_token_id=found.get('pad_token_id', pad if pad is not None else stop[0] if stop else None),
+    bos_token_id=found.get('bos_token_id', bos),
+  )
+  return {name: id for name, id in ids.items() if id is not None}

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from rft_jax.config import base
+from rft_jax.data.stops import stop_texts
 from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
 from rft_jax.infra.hub_config import completed
@@ -52,7 +53,9 @@ def open_model(config: Any, placement: Placement) -> Model:
     sizes = {k: v for k, v in settings.items() if k not in (*APART, *OURS)}
     architecture = _checked(ModelConfig(vocab_size=len(tokenizer), **sizes, **ours))
     _check_exportable(architecture)
-    return Model(architecture, tokenizer, '', stop_tokens(tokenizer), settings.param_dtype)
+    stop = stop_tokens(tokenizer)
+    check_stops(tokenizer, stop)
+    return Model(architecture, tokenizer, '', stop, settings.param_dtype)
   _check_alone(settings)
   directory = hub.locate(settings.path)
   architecture = _checked(hub.model_config(directory, tuple(settings.ignore), **ours))
@@ -63,7 +66,17 @@ def open_model(config: Any, placement: Placement) -> Model:
       f'{architecture.vocab_size}: name the tokenizer that belongs to it by tokenizer='
     )
   stop = sorted({*hub.stop_ids(directory, tokenizer), *stop_tokens(tokenizer)})
+  check_stops(tokenizer, stop)
   return Model(architecture, tokenizer, directory, stop, settings.param_dtype)
+
+
+def check_stops(tokenizer, stop: list[int]) -> None:
+  """Raises ConfigError where nothing ends an answer."""
+  if not stop and not stop_texts(tokenizer):
+    raise ConfigError(
+      'the tokenizer has neither an EOS token nor a chat template that ends turns, so no answer '
+      'would end: set eos_token in its tokenizer_config.json'
+    )
 
 
 def _lora(settings) -> Lora | None:

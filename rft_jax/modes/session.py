@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check, expand
+from rft_jax.data.stops import stop_table
 from rft_jax.data.stream import Stream
+from rft_jax.data.templates import set_date
 from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
@@ -17,6 +19,7 @@ from rft_jax.infra.scoring import Scorer
 from rft_jax.models.policy import Policy, make_policy
 from rft_jax.modes.model import Model, open_model
 from rft_jax.registry import ConfigError, nearest
+from rft_jax.sampling import Sampling, sampling
 from rft_jax.tasks import make_task
 from rft_jax.types import PyTree, Task
 
@@ -49,6 +52,11 @@ class Session(NamedTuple):
   @property
   def stop(self) -> list[int]:
     return self.model.stop
+
+  def sampling(self, **options) -> Sampling:
+    """Options of a rollout, which stops where answers end."""
+    table = stop_table(self.tokenizer, self.model.architecture.vocab_size)
+    return sampling(self.stop, text=table, **options)
 
   def stream(self, task: Task, split: str, batch: int) -> Stream:
     """Batches of a task; of several processes each reads its own part."""
@@ -88,13 +96,14 @@ class Session(NamedTuple):
     return shapes | {'decoder': jax.tree.map(narrow, shapes['decoder'])}
 
 
-def open_session(config) -> Session:
-  """Raises ConfigError for whatever of the config cannot work, before anything is compiled or
-  written."""
+def open_session(config, day: str = '') -> Session:
+  """day: YYYY-MM-DD, what chat templates print where `config.date` does not say; '' = today. Raises
+  ConfigError for whatever of the config cannot work, before anything is compiled or written."""
   check(config)
   expand(config)
   placement = make_placement(**config.parallel)
   model = open_model(config, placement)
+  set_date(model.tokenizer, config.date or day, chosen=bool(config.date))
   tasks = {name: make_task(spec, model.tokenizer) for name, spec in specs(config).items()}
   policies = _policies(config, model.architecture, placement.shards)
   return Session(config, model, policies, placement, tasks, Clock())

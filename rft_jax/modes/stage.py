@@ -28,7 +28,7 @@ from rft_jax.modes.session import DEMONSTRATIONS, Session, algorithm_of
 from rft_jax.objectives import make_objective
 from rft_jax.objectives.tokens import reference_of
 from rft_jax.registry import ConfigError
-from rft_jax.sampling import make_rollout, sampling
+from rft_jax.sampling import make_rollout
 from rft_jax.steps import learning_rng, make_learn, make_rl_step, make_total
 from rft_jax.types import Experience, PyTree, Task, TrainState
 
@@ -64,7 +64,7 @@ class Stage:
       self.placement.axis,
     )
     self.stream = session.stream(task, 'train', config.prompts)
-    self.options = sampling(session.stop, **config.sampling)
+    self.options = session.sampling(**config.sampling)
     self.others = self._others()
     self.guard: list[str] = []
     for rule in config.guard:

@@ -16,7 +16,7 @@ from rft_jax.infra.curve import draw, read
 from rft_jax.infra.memory import explained
 from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
-from rft_jax.infra.workdir import open_workdir
+from rft_jax.infra.workdir import first_day, open_workdir
 from rft_jax.modes.fitted import check_same, fingerprints, fitted
 from rft_jax.modes.report import table
 from rft_jax.modes.rules import Collapsed, Guard, satisfied
@@ -43,10 +43,11 @@ class NonFinite(UserError):
 def run(config, workdir: str, started: float) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
   since 1970."""
-  session = fitted(open_session(config))
+  day = first_day(workdir)
+  session = fitted(open_session(config, day))
   first = rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
-  open_workdir(workdir, config.to_dict(), RESUMABLE + changeable)
+  open_workdir(workdir, config.to_dict(), RESUMABLE + changeable, day)
   with Checkpoints(
     checkpoint_directory(workdir), config.checkpoint.keep, config.checkpoint.best or None
   ) as saved:
