@@ -81,21 +81,22 @@ def test_a_run_that_is_resumed_a_week_later_learns_the_same(clock, tmp_path):
 def test_the_prompt_has_the_day_of_the_run_unless_the_config_names_one(clock, tmp_path):
   clock('2026-01-30')
   c = a_run(tmp_path)
-  said = lambda day='': chat.render(open_session(c, day).tokenizer, ASKED)
+  said = lambda: chat.render(open_session(workdir.dated(c, tmp_path / 'run')).tokenizer, ASKED)
   assert 'Today Date: 30 Jan 2026\n' in said()
   workdir.open_workdir(tmp_path / 'run', {})
   clock('2026-02-06')
-  assert 'Today Date: 30 Jan 2026\n' in said(workdir.first_day(tmp_path / 'run'))
+  assert 'Today Date: 30 Jan 2026\n' in said()
   c.date = '2025-12-24'
-  assert 'Today Date: 24 Dec 2025\n' in said(workdir.first_day(tmp_path / 'run'))
+  assert 'Today Date: 24 Dec 2025\n' in said()
   c.date = 'today'
-  assert 'Today Date: 06 Feb 2026\n' in said(workdir.first_day(tmp_path / 'run'))
+  assert 'Today Date: 06 Feb 2026\n' in said()
 
 
 def test_a_template_with_a_date_of_its_own_keeps_it_unless_the_config_names_one(clock, tmp_path):
   clock('2026-01-30')
   c = a_run(tmp_path, template=OLDER)
-  assert chat.render(open_session(c).tokenizer, ASKED) == '26 Jul 2024|hi</s>'
+  for config in (c, workdir.dated(c, tmp_path)):
+    assert chat.render(open_session(config).tokenizer, ASKED) == '26 Jul 2024|hi</s>'
   c.date = '2025-12-24'
   assert chat.render(open_session(c).tokenizer, ASKED) == '24 Dec 2025|hi</s>'
 

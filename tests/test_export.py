@@ -97,7 +97,9 @@ def test_transformers_stops_where_the_run_stopped(name, tmp_path):
   assert text.encode_prompt(found, turns) == text.encode_prompt(tokenizer, turns)
 
 
-@pytest.mark.parametrize('devices, kind', [(1, 'mesh'), (2, 'pmap')])
+@pytest.mark.parametrize(
+  'devices, kind', [pytest.param(1, 'mesh', marks=pytest.mark.slow), (2, 'pmap')]
+)
 def test_a_run_samples_up_to_the_text_that_ends_turns(devices, kind, tmp_path):
   """Asked behind a line end, the model says what follows one."""
   start(tmp_path / 'start', fielded.fielded('plain'), SAYS['plain'])

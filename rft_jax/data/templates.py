@@ -15,7 +15,7 @@ from rft_jax.registry import ConfigError
 
 Turns = Sequence[dict[str, Any]]
 """[{'role': 'system' | 'user' | 'assistant' | ..., 'content': text}, ...]"""
-TODAY = 'today'
+TODAY, SINCE = 'today', 'since '
 BROKEN = TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError
 """What the code of a template may raise."""
 OWN_DATE = re.compile(r'date_string\s+is\s+(not\s+)?defined|not\s+date_string\s+is\s+defined')

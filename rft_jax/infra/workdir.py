@@ -1,11 +1,13 @@
 """A run's directory: which config it belongs to, and files that are never half-written."""
 
+import copy
 import datetime
 import json
 import os
 import pathlib
 from typing import Any
 
+from rft_jax.data.templates import SINCE
 from rft_jax.registry import ConfigError
 
 SHOWN = 8
@@ -24,6 +26,15 @@ def first_day(path: str | os.PathLike) -> str:
     raise ConfigError(
       f'{file} does not hold the day on which the run began ({error}): write it there as YYYY-MM-DD'
     ) from error
+
+
+def dated(config: Any, path: str | os.PathLike) -> Any:
+  """The config with the first day of the run at `path` where it names none."""
+  if config.date:
+    return config
+  config = copy.deepcopy(config)
+  config.date = f'{SINCE}{first_day(path)}'
+  return config
 
 
 def open_workdir(

@@ -6,7 +6,7 @@ import os
 from rft_jax.data.stops import stop_texts
 from rft_jax.infra import hub, hub_save, peft
 from rft_jax.infra.hub_config import exported
-from rft_jax.infra.workdir import first_day
+from rft_jax.infra.workdir import dated
 from rft_jax.models.hf_config import write_config
 from rft_jax.modes.restored import merged, restored
 from rft_jax.modes.session import Session, open_session
@@ -18,7 +18,7 @@ def run(config, workdir: str, started: float) -> dict:
 
   Raises CheckpointError where there is none, UserError where the directory exists.
   """
-  session, c = open_session(config, first_day(workdir)), config.export
+  session, c = open_session(dated(config, workdir)), config.export
   directory = c.path or os.path.join(workdir, 'export')
   architecture = session.model.architecture
   if c.adapter and architecture.lora is None:

@@ -18,7 +18,7 @@ from rft_jax.config import RESUMABLE, base
 from rft_jax.data.text import MADE
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.store import Store
-from rft_jax.infra.workdir import first_day, open_workdir
+from rft_jax.infra.workdir import dated, open_workdir
 from rft_jax.learning.ramp import RampOptions
 from rft_jax.modes import train
 from rft_jax.modes.model import APART, OURS
@@ -74,7 +74,7 @@ def open_served(config, workdir: str) -> Model:
   """The weights that are served, on one device; adapters of their training are merged."""
   c: Any = copy.deepcopy(config)
   c.parallel.update(kind='mesh', devices=1, fsdp=1, tensor=1)
-  session = open_session(c, first_day(workdir))
+  session = open_session(dated(c, workdir))
   if c.model.path:
     weights, source, name = session.params(), c.model.path, Path(c.model.path).name
   else:

@@ -11,7 +11,7 @@ from rft_jax.algorithms.algorithm import Algorithm, resolve
 from rft_jax.config import check, expand
 from rft_jax.data.stops import stop_table
 from rft_jax.data.stream import Stream
-from rft_jax.data.templates import set_date
+from rft_jax.data.templates import SINCE, set_date
 from rft_jax.infra import peft
 from rft_jax.infra.parallel import Placement, make_placement
 from rft_jax.infra.progress import Clock
@@ -96,14 +96,15 @@ class Session(NamedTuple):
     return shapes | {'decoder': jax.tree.map(narrow, shapes['decoder'])}
 
 
-def open_session(config, day: str = '') -> Session:
-  """day: YYYY-MM-DD, what chat templates print where `config.date` does not say; '' = today. Raises
-  ConfigError for whatever of the config cannot work, before anything is compiled or written."""
+def open_session(config) -> Session:
+  """Raises ConfigError for whatever of the config cannot work, before anything is compiled or
+  written."""
   check(config)
   expand(config)
   placement = make_placement(**config.parallel)
   model = open_model(config, placement)
-  set_date(model.tokenizer, config.date or day, chosen=bool(config.date))
+  day = config.date.removeprefix(SINCE)
+  set_date(model.tokenizer, day, chosen=bool(day) and day == config.date)
   tasks = {name: make_task(spec, model.tokenizer) for name, spec in specs(config).items()}
   policies = _policies(config, model.architecture, placement.shards)
   return Session(config, model, policies, placement, tasks, Clock())

@@ -16,7 +16,7 @@ from rft_jax.infra.curve import draw, read
 from rft_jax.infra.memory import explained
 from rft_jax.infra.metrics import Metrics
 from rft_jax.infra.progress import Progress
-from rft_jax.infra.workdir import first_day, open_workdir
+from rft_jax.infra.workdir import dated, first_day, open_workdir
 from rft_jax.modes.fitted import check_same, fingerprints, fitted
 from rft_jax.modes.report import table
 from rft_jax.modes.rules import Collapsed, Guard, satisfied
@@ -44,7 +44,7 @@ def run(config, workdir: str, started: float) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
   since 1970."""
   day = first_day(workdir)
-  session = fitted(open_session(config, day))
+  session = fitted(open_session(dated(config, workdir)))
   first = rehearse(session)
   changeable = tuple(f'{name}.{key}' for name in config.stages for key in ('steps', 'evaluate'))
   open_workdir(workdir, config.to_dict(), RESUMABLE + changeable, day)
