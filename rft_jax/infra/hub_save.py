@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
+from rft_jax.infra.durable import making
 from rft_jax.infra.hub import INDEX, SINGLE
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_names import layer_names, top_names, unfuse
@@ -34,15 +34,14 @@ def save(
   """
   if os.path.exists(directory):
     raise UserError(f'{directory} exists: name another directory, or remove it')
-  unfinished = directory.rstrip('/') + '.unfinished'
-  shutil.rmtree(unfinished, ignore_errors=True)
-  os.makedirs(unfinished)
-  _write(unfinished, _tensors(c, params, dtype), shard)
   kind = np.dtype(dtype or params['embed'].dtype).name
-  with open(os.path.join(unfinished, 'config.json'), 'w') as file:
-    json.dump(entries | dict(dtype=kind, architectures=[_class(c)]), file, indent=2, sort_keys=True)
-  tokenizer.save_pretrained(unfinished)
-  os.rename(unfinished, directory)
+  entries = entries | dict(dtype=kind, architectures=[_class(c)])
+  with making(directory.rstrip('/')) as unfinished:
+    os.makedirs(unfinished)
+    _write(str(unfinished), _tensors(c, params, dtype), shard)
+    with open(unfinished / 'config.json', 'w') as file:
+      json.dump(entries, file, indent=2, sort_keys=True)
+    tokenizer.save_pretrained(unfinished)
   return directory
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save as save_bytes
 from safetensors.numpy import save_file
 
+from rft_jax.infra import durable
 from rft_jax.infra.hub import HubError, safetensors_of
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_names import fuse_outputs, unfuse_outputs
@@ -53,9 +54,9 @@ def save(directory: str, c: ModelConfig, adapters: PyTree, number: int = 0, base
     task_type='CAUSAL_LM',
     use_rslora=c.lora.rslora,
   )
-  save_file(tensors(c, one), os.path.join(directory, WEIGHTS), metadata=METADATA)
-  with open(os.path.join(directory, CONFIG), 'w') as file:
-    json.dump(entries, file, indent=2, sort_keys=True)
+  with durable.making(os.path.join(directory, WEIGHTS)) as file:
+    save_file(tensors(c, one), file, metadata=METADATA)
+  durable.write(os.path.join(directory, CONFIG), json.dumps(entries, indent=2, sort_keys=True))
 
 
 def packed(c: ModelConfig, adapter: PyTree) -> bytes:

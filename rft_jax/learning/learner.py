@@ -96,7 +96,7 @@ class OnlineLearner:
   def recover(self):
     """Falls back wherever files are damaged, brings the engine up to date, and finds out what the
     last process had begun."""
-    mend(self.store, self.shelf)
+    mend(self.store, self.shelf, self.remake)
     self.publisher.catch_up()
     for version in self.store.versions.all(GLOBAL):
       if version.status == 'canary':
@@ -104,6 +104,10 @@ class OnlineLearner:
     for batch in self.store.ledger.recover():
       self.training.claimed[batch.scope] = batch
       self.agenda.ask(batch.scope, time.monotonic())
+
+  def remake(self, scope: str, version: int):
+    """Makes the files of a version again from the log. Raises LedgerError."""
+    restore(self.rebuilding(), self.shelf, scope, version)
 
   def stop(self, patience: float = 30.0):
     """Ends after the update in hand; what is then claimed is redone after the next start."""
@@ -166,7 +170,7 @@ class OnlineLearner:
     record = self.store.versions.get(scope, version)
     assert record
     if pruned(self.store, self.shelf, scope, record.parent):
-      restore(self.rebuilding(), self.shelf, scope, record.parent)
+      self.remake(scope, record.parent)
     reason = 'taken back by its author'
     self.store.versions.rollback(
       scope, record.parent, reason, 'learner', 'pending', freeze=False
@@ -234,7 +238,7 @@ class OnlineLearner:
     return undone
 
   def restored(self, scope: str, version: int, undo: Callable[[], Future[T]]) -> T:
-    restore(self.rebuilding(), self.shelf, scope, version)
+    self.remake(scope, version)
     return undo().result()
 
   async def freeze(self, scope: str, frozen: bool, actor: str) -> None:

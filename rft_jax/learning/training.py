@@ -5,10 +5,10 @@ import logging
 from typing import NamedTuple
 
 from rft_jax.feedback.database import StoreUnavailable
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, Batch, Version
 from rft_jax.feedback.store import Store
+from rft_jax.infra.faults import reach
 from rft_jax.learning.publishing import Publisher
 from rft_jax.learning.trial import Refused, Trial
 from rft_jax.learning.updating import Candidate, Rejected, Updater

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import EngineError
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.records import GLOBAL, Batch
+from rft_jax.infra.faults import reach
 from rft_jax.learning.fold import Lessons, Student, infinite, start
 from rft_jax.learning.recovery import Loader
 from rft_jax.types import PyTree

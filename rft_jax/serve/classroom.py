@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ from rft_jax.engine.protocol import ChatMessage, Request
 from rft_jax.engine.routes import Routes
 from rft_jax.engine.tickets import Completed
 from rft_jax.feedback.store import Store
-from rft_jax.infra import peft
+from rft_jax.infra import durable, peft
+from rft_jax.infra.workdir import read_json
 from rft_jax.learning.canary import Canary, CanaryOptions
 from rft_jax.learning.fold import taught
 from rft_jax.learning.learner import LearnerOptions, OnlineLearner
@@ -121,7 +123,7 @@ def opened(
         part.stop()
 
 
-def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree):
+def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree) -> None:
   """What was learned belongs to one model, and to one form of what is kept of it: raises UserError
   for another."""
   parts = [repr(model.config), model.source, settings.rank, settings.alpha, settings.targets]
@@ -129,8 +131,14 @@ def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree):
   found = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
   file = folder / 'model'
   if not file.exists():
-    file.write_text(found)
-  elif file.read_text() != found:
+    return durable.write(file, found)
+  written = file.read_bytes().decode(errors='replace')
+  if not re.fullmatch('[0-9a-f]{64}', written):
+    raise UserError(
+      f'{file} is damaged: delete it, and start with the model and the serve.rank, alpha and '
+      f'targets that have learned what is in {folder}'
+    )
+  if written != found:
     raise UserError(
       f'what {folder} has learned belongs to another model, to another serve.rank, alpha or '
       'targets, or to another version of rft_jax: put them back, or serve in another --workdir'
@@ -152,10 +160,23 @@ def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Materia
     given = answers(engine, 0, texts, ANCHOR_TOKENS, 1.0)
     asked = [codec.prompt([ChatMessage('user', text)]) for text in texts]
     rows = [(prompt, done.ids) for prompt, done in zip(asked, given, strict=True)]
-    part = file.with_suffix('.tmp')
-    part.write_text(json.dumps(rows))
-    part.rename(file)
-  return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
+    durable.write(file, json.dumps(rows))
+  return read_anchors(file)
+
+
+def read_anchors(file: Path) -> list[Said]:
+  """Raises UserError where they are damaged."""
+  way_out = 'put a copy of it back, or delete it: the same model gives the same answers again'
+  rows = read_json(file, way_out)
+  if not (isinstance(rows, list) and rows and all(map(is_said, rows))):
+    raise UserError(f'{file} is damaged (it has no list of prompts and answers): {way_out}')
+  return [Said(tuple(prompt), tuple(answer)) for prompt, answer in rows]
+
+
+def is_said(row: Any) -> bool:
+  """Whether a value is [token ids, token ids]."""
+  ids = lambda part: isinstance(part, list) and all(type(id) is int for id in part)
+  return isinstance(row, list) and len(row) == 2 and all(map(ids, row))
 
 
 def answers(
