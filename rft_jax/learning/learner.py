@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from rft_jax.engine.metrics import Metrics
 from rft_jax.feedback.records import GLOBAL, Receipt, of_user
 from rft_jax.feedback.store import Store
+from rft_jax.infra.progress import Stopped
 from rft_jax.learning.agenda import Agenda
 from rft_jax.learning.canary import Canary
 from rft_jax.learning.fold import Lessons, Rebuild, Student
@@ -110,12 +111,17 @@ class OnlineLearner:
     restore(self.rebuilding(), self.shelf, scope, version)
 
   def stop(self, patience: float = 30.0):
-    """Ends after the update in hand; what is then claimed is redone after the next start."""
+    """Ends between two steps; what is then claimed is learned after the next start."""
     with self.woken:
       self.stopping = True
       self.woken.notify()
     if self.thread.is_alive():
       self.thread.join(patience)
+
+  def heed(self):
+    """For whoever learns, between two steps. Raises Stopped."""
+    if self.stopping:
+      raise Stopped
 
   def status(self) -> dict[str, Any]:
     """For whoever runs the server. `problems`: by scope, until it learns again."""
@@ -146,6 +152,8 @@ class OnlineLearner:
       with self.working:
         work()
     except Exception as error:
+      if self.stopping:  # The engine may have stopped before.
+        return
       log.exception('the learner failed on %s', scope)
       self.again(scope, self.training.failed(scope, error))
 

@@ -60,6 +60,8 @@ class Updater:
         parent, base, found, batch.rng_seed, shared=batch.scope == GLOBAL
       )
     except (ValueError, EngineError) as error:
+      if isinstance(error, EngineError) and error.status >= 500:
+        raise
       raise Rejected(f'it cannot be learned: {error}') from error
     if outcome.rejected:
       raise Rejected(outcome.rejected)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from rft_jax.serve.material import Material
 from rft_jax.serve.service import Options, Service
 from rft_jax.types import PyTree
 
-ANCHOR_TOKENS, ANCHOR_SAMPLES = 48, 2
+ANCHOR_TOKENS, ANCHOR_SAMPLES, ANCHORS_AT_ONCE = 48, 2, 128
 Tell = Callable[[str], None]
 
 
@@ -61,7 +62,8 @@ def opened(
   """A service that is ready, over what the store's folder has learned so far;
   settings: `config.serve`.
 
-  tell: hears what is being done. Raises UserError where the folder belongs to another model.
+  tell: hears what is being done, and may raise to end it. Raises UserError where the folder belongs
+  to another model.
   """
   folder = Path(store.db.path).parent
   engine = learner = None
@@ -81,7 +83,7 @@ def opened(
     )
     engine.start()
     engine.warm_up(lambda done, of: tell(f'compiling {done}/{of}'))
-    anchors = remembered(folder, engine, codec, material)
+    anchors = remembered(folder, engine, codec, material, tell)
     teaching = Teaching(context=settings.context, lr=settings.lr)
     student = Student(learning, model.weights, codec, anchors, teaching)
     student.warm_up(lambda text: tell(f'compiling {text}'))
@@ -109,6 +111,8 @@ def opened(
       ),
       functools.partial(peft.packed, learning),
     )
+    student.heed = learner.heed
+    tell('what has been learned is looked through')
     learner.start()
     options = Options(
       model=model.name,
@@ -118,9 +122,16 @@ def opened(
     )
     yield Service(store, engine, learner, options, metrics)
   finally:
-    for part in (learner, engine):
-      if part is not None:
-        part.stop()
+    end(learner, engine, settings.grace)
+
+
+def end(learner: OnlineLearner | None, engine: SlotEngine | None, grace: float):
+  """First nothing more is learned; then answers get until half of the grace is over."""
+  began = time.monotonic()
+  if learner:
+    learner.stop(grace / 4)
+  if engine:
+    engine.stop(max(0.0, began + grace / 2 - time.monotonic()))
 
 
 def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree) -> None:
@@ -151,13 +162,18 @@ def blank(config: ModelConfig) -> PyTree:
   return {'adapter': one(), 'opt': dict(count=np.int32(0), nu=one())}
 
 
-def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Material) -> list[Said]:
+def remembered(
+  folder: Path, engine: SlotEngine, codec: Codec, material: Material, tell: Tell
+) -> list[Said]:
   """The anchors with answers that the model gave before it learned anything; kept, because what is
   learned depends on them bit for bit."""
   file = folder / 'anchors.json'
   if not file.exists():
     texts = [text for text in material.anchors for _ in range(ANCHOR_SAMPLES)]
-    given = answers(engine, 0, texts, ANCHOR_TOKENS, 1.0)
+    given: list[Completed] = []
+    while left := texts[len(given) : len(given) + ANCHORS_AT_ONCE]:
+      tell(f'asking for anchors {len(given)}/{len(texts)}')
+      given += answers(engine, 0, left, ANCHOR_TOKENS, 1.0, len(given))
     asked = [codec.prompt([ChatMessage('user', text)]) for text in texts]
     rows = [(prompt, done.ids) for prompt, done in zip(asked, given, strict=True)]
     durable.write(file, json.dumps(rows))
@@ -180,9 +196,15 @@ def is_said(row: Any) -> bool:
 
 
 def answers(
-  engine: SlotEngine, version: int, prompts: Sequence[str], max_tokens: int, temperature: float
+  engine: SlotEngine,
+  version: int,
+  prompts: Sequence[str],
+  max_tokens: int,
+  temperature: float,
+  first: int = 0,
 ) -> list[Completed]:
-  """What a global version says to each prompt; the same whenever it is asked."""
+  """What a global version says to each prompt; the same whenever it is asked. first: the number of
+  the first prompt, of all that are asked."""
   requests = [
     Request(
       f'answer {i}',
@@ -192,6 +214,6 @@ def answers(
       temperature=temperature,
       seed=i,
     )
-    for i, text in enumerate(prompts)
+    for i, text in enumerate(prompts, first)
   ]
   return engine.generate(requests)

@@ -35,7 +35,7 @@ def routes(service: Service) -> APIRouter:
   @router.get('/')
   async def index(request: Request) -> Response:
     response = page('index.html')
-    if not service.auth.by_cookie(request):
+    if request.method == 'GET' and not service.auth.by_cookie(request):
       service.limits.take('visit', request.client.host if request.client else '')
       user = await asyncio.wrap_future(service.store.users.create())
       secure = request.url.scheme == 'https'
@@ -54,9 +54,10 @@ def routes(service: Service) -> APIRouter:
 
   @router.get('/readyz')
   async def readyz() -> Response:
-    parts = {'engine': service.engine.ready, 'store': service.store.healthy}
-    ready = all(parts.values())
-    return JSONResponse({'ready': ready, **parts}, 200 if ready else 503)
+    waits = service.readiness.waits_for()
+    parts = {'engine': service.engine.ready, 'store': not service.readiness.trouble}
+    body = {'ready': not waits, **parts, 'waits_for': waits}
+    return JSONResponse(body, 503 if waits else 200)
 
   @router.get('/metrics')
   async def metrics() -> Response:

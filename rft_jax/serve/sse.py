@@ -38,18 +38,19 @@ class EventStream(Response):
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send):
     try:
-      await until_gone(receive, self.send_all(send))
+      await until_gone(receive, self.send_all(send, bare=scope['method'] == 'HEAD'))
     except ClientGone:
       pass  # Nobody is left to be told.
     finally:
       await asyncio.shield(asyncio.ensure_future(self.close()))
 
-  async def send_all(self, send: Send):
+  async def send_all(self, send: Send, bare: bool):
     head = {'status': self.status_code, 'headers': self.raw_headers}
     await send({'type': 'http.response.start', **head})
-    async for text in self.events:
-      body = text.encode('utf-8', 'replace')
-      await send({'type': 'http.response.body', 'body': body, 'more_body': True})
+    if not bare:
+      async for text in self.events:
+        body = text.encode('utf-8', 'replace')
+        await send({'type': 'http.response.body', 'body': body, 'more_body': True})
     await send({'type': 'http.response.body', 'body': b''})
 
 
