@@ -1,7 +1,7 @@
 """A process that serves as mode=serve does, with an engine that echoes; also a program.
 
-`python hosting.py FOLDER GRACE START` gets ready in START seconds, told of in steps, on a free port.
-Its answers come a word at a time, slowly; each vote is learned at once, without weights.
+`python hosting.py FOLDER GRACE START` gets ready in START seconds, in ten steps, on some port. Its
+answers come a word at a time, slowly; each vote is learned at once, without weights.
 """
 
 import contextlib
