@@ -179,6 +179,7 @@ LEAST = {
   'serve.rank': 1,
   'serve.rows': 1,
   'serve.quorum': 1,
+  'serve.grace': 1,
 }
 LEAST_OF_STAGE = {
   'steps': 1,

@@ -33,6 +33,7 @@ STEPS = 10_000  # of SQLite's machine, between looks whether a copy is still wan
 RESTORE = 'restore it from a copy by --config.mode=restore'
 HEAD = 20  # bytes of a database that say what it is,
 WAL_MODE = slice(18, 20)  # and of these whether it keeps a log beside it, as a copy never does
+PROVE = 'prove'  # the name of a write that is only to see whether one succeeds
 T = TypeVar('T')
 Write = Callable[[sqlite3.Connection], T]
 
@@ -135,7 +136,11 @@ class Database:
     """The life of the writer thread."""
     while (first := self.jobs.get()) is not None:
       group = [first, *self.waiting()]
-      self.commit([job for job in group if job.future.set_running_or_notify_cancel()])
+      group = [job for job in group if job.future.set_running_or_notify_cancel()]
+      self.commit([job for job in group if job.name != PROVE])
+      for job in group:  # Alone: what it finds must not harm the others.
+        if job.name == PROVE:
+          self.commit([job])
 
   def waiting(self) -> Iterator[Job]:
     """What has queued up while the last group was written; nothing is waited for."""
@@ -150,6 +155,8 @@ class Database:
 
   def commit(self, group: list[Job]):
     """One transaction for the whole group; each operation in a savepoint of its own."""
+    if not group:
+      return
     outcomes: list[tuple[Job, Any, Exception | None]] = []
     before = self.connection.total_changes
     try:

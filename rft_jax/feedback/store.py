@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from rft_jax.feedback.chats import Chats
-from rft_jax.feedback.database import Database
+from rft_jax.feedback.database import PROVE, Database
 from rft_jax.feedback.events import Events
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import now_us
@@ -58,7 +58,7 @@ class Store:
       for statement in PROOF:
         connection.execute(statement)
 
-    return self.db.write('prove', prove)
+    return self.db.write(PROVE, prove)
 
   def backup(self, path: str | Path):
     """Writes a sound copy of the file to `path`, which must not exist."""

@@ -52,7 +52,7 @@ def read_json(path: str | os.PathLike, way_out: str) -> Any:
   except FileNotFoundError:
     return None
   except ValueError as error:
-    raise ConfigError(f'{path} is damaged ({error}): {way_out}') from error
+    raise ConfigError(f'{path} is damaged (not JSON: {error}): {way_out}') from error
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

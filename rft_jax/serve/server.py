@@ -5,8 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 
 from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
@@ -37,16 +36,8 @@ def create_app(service: Service) -> FastAPI:
   app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
   errors.install(app)
   for part in (completions, judging, mine, admin, keys, shims, pages):
-    app.include_router(with_heads(part.routes(service)))
+    app.include_router(part.routes(service))
   return app
-
-
-def with_heads(router: APIRouter) -> APIRouter:
-  """Whatever can be got can be asked for without its body."""
-  for route in router.routes:
-    if isinstance(route, APIRoute) and route.methods and 'GET' in route.methods:
-      route.methods.add('HEAD')
-  return router
 
 
 async def sweep(service: Service):

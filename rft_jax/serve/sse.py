@@ -38,19 +38,18 @@ class EventStream(Response):
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send):
     try:
-      await until_gone(receive, self.send_all(send, bare=scope['method'] == 'HEAD'))
+      await until_gone(receive, self.send_all(send))
     except ClientGone:
       pass  # Nobody is left to be told.
     finally:
       await asyncio.shield(asyncio.ensure_future(self.close()))
 
-  async def send_all(self, send: Send, bare: bool):
+  async def send_all(self, send: Send):
     head = {'status': self.status_code, 'headers': self.raw_headers}
     await send({'type': 'http.response.start', **head})
-    if not bare:
-      async for text in self.events:
-        body = text.encode('utf-8', 'replace')
-        await send({'type': 'http.response.body', 'body': body, 'more_body': True})
+    async for text in self.events:
+      body = text.encode('utf-8', 'replace')
+      await send({'type': 'http.response.body', 'body': body, 'more_body': True})
     await send({'type': 'http.response.body', 'body': b''})
 
 
