@@ -507,6 +507,6 @@ def test_a_candidate_on_trial_without_its_files_is_given_up_and_learned_again(tm
   )
   school.shelf.discard(GLOBAL, 1)
   school.learner.start()
+  until(lambda: served(school, GLOBAL) == 2)
   until(lambda: status(school, vote) == 'served')
-  assert served(school, GLOBAL) == 2
   school.close()

@@ -96,7 +96,9 @@ def test_a_resumed_run_ends_as_one_that_was_never_interrupted(
   assert_same_end(config, whole(variant), tmp_path)
 
 
-@pytest.mark.parametrize('variant, after', [('fused', 2), ('ahead', 3)])
+@pytest.mark.parametrize(
+  'variant, after', [('fused', 2), pytest.param('ahead', 3, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_asked_to_end_keeps_every_step(whole, tmp_path, variant, after):
   config, heard = VARIANTS[variant](), []
   config.checkpoint.every = 0

@@ -94,6 +94,7 @@ def put_back(folder: Path, path: Path) -> PutBack:
     settle(store)
     with making(store) as scratch:
       shutil.copyfile(path, scratch)
+      shutil.copymode(store if store.exists() else path, scratch)
       again = {kind: since(store, scratch, kind) for kind in SINCE}
       repeat(scratch, **again)
       aside = set_aside(store)
