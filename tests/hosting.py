@@ -1,7 +1,8 @@
 """A process that serves as mode=serve does, with an engine that echoes; also a program.
 
 `python hosting.py FOLDER GRACE START` gets ready in START seconds, in ten steps, on some port. Its
-answers come a word at a time, slowly; each vote is learned at once, without weights.
+answers come a word at a time, slowly; each vote is learned at once, without weights,
+unless FOLDER has a file `idle`.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ def prepared(store: Store, seconds: float, tell):
   engine = EchoEngine(64)
   engine.word_s = WORD_SECONDS
   learner = EchoLearner(store, engine)
-  learner.learning = True
+  learner.learning = not store.db.path.with_name('idle').exists()
   yield Service(store, engine, learner, Options(rates=GENEROUS, ping_seconds=0.5))
   print('the learner has ended', flush=True)
 
