@@ -110,6 +110,8 @@ class Desk:
 
   def stage_canary(self, version: int, share: float) -> Future[None]:
     def stage():
+      if share:
+        self.load(GLOBAL, version)
       canary = (version, share) if share else None
       self.routes = Routes(self.routes.live, canary, 0.0, self.routes.named)
 
