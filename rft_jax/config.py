@@ -22,6 +22,7 @@ RESUMABLE = (
   'export',
   'serve',
   'key',
+  'restore',
 )
 """What may differ between the runs that share a workdir (besides a stage's steps and how it is
 evaluated)."""
@@ -95,6 +96,7 @@ def base() -> ConfigDict:
         forbidden=(),  # words that no version for everyone may say when it is tried
         ramp=(),  # shares of users who try it, such as (0.1, 0.5): () = everyone gets it at once
         holdout=0.0,  # share of users who are answered without adapters, to compare with
+        grace=20.0,  # seconds that a stop may take; half of them for answers that are being written
         material='auto',  # what is suggested and watched: smalltalk | general
       ),
       key=dict(  # mode=keys: API keys of the server of this workdir; without a name, a list
@@ -102,6 +104,10 @@ def base() -> ConfigDict:
         scopes='chat,feedback',  # of chat, feedback, admin
         staff=False,  # whether what the user says may teach everyone at once
         revoke='',  # the id of a key that ends
+      ),
+      restore=dict(  # mode=restore: copies of the store of this workdir's server; '' = a list
+        verify='',  # one to prove sound: its name, 'latest', or the path of a file
+        copy='',  # one to put back in the store's place, while no server runs
       ),
     )
   )
@@ -177,6 +183,7 @@ LEAST = {
   'serve.rank': 1,
   'serve.rows': 1,
   'serve.quorum': 1,
+  'serve.grace': 1,
 }
 LEAST_OF_STAGE = {
   'steps': 1,

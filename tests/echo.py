@@ -27,8 +27,11 @@ class EchoAnswer:
 
   async def __aiter__(self) -> AsyncIterator[Piece]:
     for number, word in enumerate(self.words[: self.request.max_tokens]):
-      await self.engine.going.wait()
+      while not self.engine.going.is_set() and not self.ended:
+        await asyncio.sleep(0.01)
       await asyncio.sleep(self.engine.word_s)
+      if self.ended:
+        return
       if number == self.engine.fail_at:
         raise EngineError('the engine broke', 500)
       text = word if number == 0 else f' {word}'

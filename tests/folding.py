@@ -16,9 +16,9 @@ from pathlib import Path
 from talk import chat, feedback
 
 from rft_jax.feedback import rows
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.records import Batch, User, of_user
 from rft_jax.feedback.store import Store
+from rft_jax.infra.faults import reach
 
 ME = str(uuid.UUID(int=1))
 SCOPE = of_user(ME)

@@ -50,6 +50,7 @@ class Scholar:
     self.going, self.learning = threading.Event(), threading.Event()
     self.going.set()
     self.calls = 0
+    self.heed = lambda: None
 
   def fresh(self, rng_seed: int):
     zeros = np.zeros(SHAPE, np.float32)
@@ -64,6 +65,7 @@ class Scholar:
     self.calls += 1
     self.learning.set()
     self.going.wait(10)
+    self.heed()
     seqs = {lesson[0] for lesson in lessons}
     for seq in seqs & set(self.broken):
       raise self.broken[seq]
@@ -108,6 +110,8 @@ class Desk:
 
   def stage_canary(self, version: int, share: float) -> Future[None]:
     def stage():
+      if share:
+        self.load(GLOBAL, version)
       canary = (version, share) if share else None
       self.routes = Routes(self.routes.live, canary, 0.0, self.routes.named)
 

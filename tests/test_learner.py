@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from scholar import School
 from served import until
 from talk import LATER, chat, feedback
 
+from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.database import StoreUnavailable
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, of_user
@@ -460,4 +462,51 @@ def wander(root, seed: int, steps: int):
     for one in scopes:
       check(school, one)
       assert served(school, one) == school.store.versions.state(one).live_version
+  school.close()
+
+
+def test_a_learner_that_is_stopped_ends_between_steps_and_the_next_one_goes_on(tmp_path):
+  school = School(tmp_path)
+  school.student.heed = school.learner.heed
+  user = school.store.users.create('Ada').result(LATER).id
+  school.student.going.clear()
+  school.learner.start()
+  vote = give(school, user)
+  assert school.student.learning.wait(LATER)
+  stopping = threading.Thread(target=school.learner.stop)
+  stopping.start()
+  until(lambda: school.learner.stopping)
+  school.student.going.set()
+  stopping.join(5)
+  assert not school.learner.thread.is_alive() and not school.learner.status()['problems']
+  assert [batch.scope for batch in school.store.ledger.recover()] == [of_user(user)]
+  assert status(school, vote) == 'training'
+  school.close()
+  school = School(tmp_path)
+  school.learner.start()
+  settled(school, of_user(user))
+  assert status(school, vote) == 'served'
+  school.close()
+
+
+def test_an_engine_that_stops_is_no_reason_to_quarantine(school, user):
+  vote = give(school, user)
+  school.student.broken = {1: EngineError('the engine is stopping', 503, 'not_ready')}
+  assert school.training.turn(of_user(user)) > 0
+  assert status(school, vote) == 'queued'
+
+
+def test_a_candidate_on_trial_without_its_files_is_given_up_and_learned_again(tmp_path):
+  school = School(tmp_path, canary=scholar.steady_canary())
+  staff = school.store.users.create('Staff', staff=True).result(LATER).id
+  vote = give(school, staff)
+  batch = school.store.ledger.claim(GLOBAL).result(LATER)
+  made = school.training.updater.make(batch)
+  school.store.ledger.apply(batch, made.path, made.sha256, made.metrics, publish=False).result(
+    LATER
+  )
+  school.shelf.discard(GLOBAL, 1)
+  school.learner.start()
+  until(lambda: served(school, GLOBAL) == 2)
+  until(lambda: status(school, vote) == 'served')
   school.close()

@@ -16,6 +16,8 @@ from training import SUM, records, run, run_until, saved, tiny
 from rft_jax.evaluators import accuracy
 from rft_jax.evaluators.accuracy import Report
 from rft_jax.infra.checkpoint import Checkpoints
+from rft_jax.infra.progress import Stopped
+from rft_jax.modes import train
 
 ROOT = pathlib.Path(__file__).parents[1]
 WARMUP = dict(preset='sft', group=1, optimizer=dict(schedule='cosine'))
@@ -90,6 +92,28 @@ def test_a_resumed_run_ends_as_one_that_was_never_interrupted(
 ):
   config = VARIANTS[variant]()
   assert all(run_until(config, tmp_path, n, monkeypatch) for n in steps)
+  run(config, tmp_path)
+  assert_same_end(config, whole(variant), tmp_path)
+
+
+@pytest.mark.parametrize(
+  'variant, after', [('fused', 2), pytest.param('ahead', 3, marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_asked_to_end_keeps_every_step(whole, tmp_path, variant, after):
+  config, heard = VARIANTS[variant](), []
+  config.checkpoint.every = 0
+
+  def watch(text):
+    heard.append(text)
+    if len(heard) == after + 1:
+      raise Stopped
+
+  for _ in range(2):  # The second one is told before its first step.
+    with pytest.raises(Stopped):
+      train.run(config, str(tmp_path), time.time(), watch)
+    after = len(heard)
+  steps = Checkpoints(tmp_path / 'checkpoints').steps()
+  assert steps[-1] == len(heard) - 2 and heard[-1] == heard[-2]
   run(config, tmp_path)
   assert_same_end(config, whole(variant), tmp_path)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 
+from rft_jax.infra.progress import Stopped
 from rft_jax.learning import packed
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
 from rft_jax.learning.packed import arrange, width_of, widths
@@ -332,3 +333,17 @@ def test_settings_are_told_apart_by_all_that_changes_the_bits():
   fewer = student()
   fewer = Student(grammar.CONFIG, fewer.weights, grammar.Words(), fewer.anchors[1:], fewer.options)
   assert shas[0] == shas[1] and len({*shas, fewer.settings_sha}) == 4
+
+
+def test_learning_can_be_ended_before_any_step(monkeypatch):
+  learner, left = student(), [2]
+
+  def heed():
+    left[0] -= 1
+    if left[0] == 0:
+      raise Stopped
+
+  monkeypatch.setattr(learner, 'heed', heed)
+  with pytest.raises(Stopped):
+    learner.learn(learner.fresh(0), None, [edit()], 0)
+  assert left == [0]

@@ -71,7 +71,7 @@ class Answer(Protocol):
   def __aiter__(self) -> AsyncIterator[Piece]: ...
 
   def cancel(self) -> None:
-    """Frees the slot at once; idempotent, also after the end."""
+    """Frees the slot at once; who iterates gets no more. Idempotent, also after the end."""
 
 
 class EngineError(Exception):

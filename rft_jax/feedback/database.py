@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.tables import migrate
+from rft_jax.infra.faults import reach
 from rft_jax.registry import UserError
 
 QUEUE = 1024  # operations that may wait
@@ -29,6 +29,11 @@ PRAGMAS = (
   'foreign_keys=ON',
   'wal_autocheckpoint=1000',
 )
+STEPS = 10_000  # of SQLite's machine, between looks whether a copy is still wanted
+RESTORE = 'restore it from a copy by --config.mode=restore'
+HEAD = 20  # bytes of a database that say what it is,
+WAL_MODE = slice(18, 20)  # and of these whether it keeps a log beside it, as a copy never does
+PROVE = 'prove'  # the name of a write that is only to see whether one succeeds
 T = TypeVar('T')
 Write = Callable[[sqlite3.Connection], T]
 
@@ -52,7 +57,10 @@ class Database:
 
   def __init__(self, path: Path):
     """Opens or makes the file. UserError where another process writes it or it is damaged."""
-    self.path, self.healthy = path, True
+    self.path = path
+    self.problem = ''  # why the last commit failed
+    self.failed: float | None = None  # when a commit last did, on the monotonic clock
+    self.leaving = threading.Event()
     path.parent.mkdir(parents=True, exist_ok=True)
     self.lock = Lock(path.with_name(path.name + '.lock'))
     try:
@@ -99,14 +107,28 @@ class Database:
     named = values[0] if values and isinstance(values[0], dict) else values
     return self.reader.execute(query, named).fetchall()
 
+  def copy(self, path: Path):
+    """Writes all that is durable now to a file at `path`; gives up where the store is `left`."""
+    uri = self.path.resolve().as_uri() + '?mode=ro'
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+      connection.set_progress_handler(self.leaving.is_set, STEPS)
+      connection.execute('VACUUM INTO ?', (str(path),))
+
+  def leave(self):
+    """Ends copies that are being made: the store is about to close."""
+    self.leaving.set()
+
   def close(self):
-    """Commits what waits and releases the file."""
+    """Commits what waits and releases the file, into which everything is moved."""
+    self.leave()
     with self.closing:
       if self.closed:
         return
       self.closed = True
     self.jobs.put(None)
     self.thread.join()
+    with contextlib.suppress(sqlite3.Error):
+      self.connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
     self.connection.close()
     self.lock.release(clean=True)
 
@@ -114,7 +136,11 @@ class Database:
     """The life of the writer thread."""
     while (first := self.jobs.get()) is not None:
       group = [first, *self.waiting()]
-      self.commit([job for job in group if job.future.set_running_or_notify_cancel()])
+      group = [job for job in group if job.future.set_running_or_notify_cancel()]
+      self.commit([job for job in group if job.name != PROVE])
+      for job in group:  # Alone: what it finds must not harm the others.
+        if job.name == PROVE:
+          self.commit([job])
 
   def waiting(self) -> Iterator[Job]:
     """What has queued up while the last group was written; nothing is waited for."""
@@ -129,7 +155,10 @@ class Database:
 
   def commit(self, group: list[Job]):
     """One transaction for the whole group; each operation in a savepoint of its own."""
+    if not group:
+      return
     outcomes: list[tuple[Job, Any, Exception | None]] = []
+    before = self.connection.total_changes
     try:
       self.connection.execute('BEGIN IMMEDIATE')
       for job in group:
@@ -138,13 +167,14 @@ class Database:
         reach(f'{job.name}:before')
       self.connection.execute('COMMIT')
     except sqlite3.Error as error:
-      self.healthy = False
+      self.problem, self.failed = str(error), time.monotonic()
       with contextlib.suppress(sqlite3.Error):
         self.connection.execute('ROLLBACK')
       for job in group:
         job.future.set_exception(StoreUnavailable(f'the store cannot write: {error}'))
       return
-    self.healthy = True
+    if self.connection.total_changes > before:  # One that wrote nothing proves nothing.
+      self.problem = ''
     for job, result, error in outcomes:
       reach(f'{job.name}:after')
       if error:
@@ -171,7 +201,9 @@ def attempt(connection: sqlite3.Connection, job: Job) -> tuple[Any, Exception | 
 
 
 def opened(path: Path, check: bool) -> sqlite3.Connection:
-  """The writing connection; with `check`, the file is proved sound before anything else."""
+  """The writing connection; with `check`, or where others have put the file there, it is proved
+  sound before anything else."""
+  check = check_files(path) or check
   connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
   connection.row_factory = sqlite3.Row
   try:
@@ -182,11 +214,31 @@ def opened(path: Path, check: bool) -> sqlite3.Connection:
     migrate(connection)
   except sqlite3.DatabaseError as error:
     connection.close()
-    raise UserError(f'{path} cannot be opened ({error}): restore it from a copy') from None
+    raise UserError(f'{path} cannot be opened ({error}): {RESTORE}') from None
   except UserError:
     connection.close()
     raise
   return connection
+
+
+def check_files(path: Path) -> bool:
+  """Whether the file was put there by other means than this program. Raises UserError where the
+  log of another store lies beside it, which SQLite would write into it."""
+  log = path.with_name(path.name + '-wal')
+  logged = log.exists() and log.stat().st_size > 0
+  head = head_of(path)
+  ours = head[WAL_MODE] == b'\2\2'
+  if logged and not ours:
+    what = 'was put there by hand' if head else 'is missing or empty'
+    raise UserError(f'{path} {what}, but {log.name} is of the store that was there: {RESTORE}')
+  return bool(head) and not ours
+
+
+def head_of(path: Path) -> bytes:
+  if not path.exists():
+    return b''
+  with open(path, 'rb') as file:
+    return file.read(HEAD)
 
 
 class Lock:

@@ -4,11 +4,13 @@ Every write returns a Future that resolves once the change is durable (`.result(
 `asyncio.wrap_future` in a coroutine); every read returns at once, with what is durable.
 """
 
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from rft_jax.feedback.chats import Chats
-from rft_jax.feedback.database import Database
+from rft_jax.feedback.database import PROVE, Database
 from rft_jax.feedback.events import Events
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import now_us
@@ -16,6 +18,12 @@ from rft_jax.feedback.ledger import Ledger
 from rft_jax.feedback.samples import Samples
 from rft_jax.feedback.users import Users
 from rft_jax.feedback.versions import Versions
+
+PROOF = (
+  'CREATE TABLE proof (room BLOB)',
+  'INSERT INTO proof VALUES (zeroblob(262144))',
+  'DROP TABLE proof',
+)
 
 
 class Store:
@@ -39,12 +47,22 @@ class Store:
 
   @property
   def healthy(self) -> bool:
-    """Whether the last commit succeeded."""
-    return self.db.healthy and not self.db.closed
+    """Whether the last commit that wrote anything succeeded."""
+    return not self.db.problem and not self.db.closed
+
+  def prove(self) -> Future[None]:
+    """Writes as much as a long answer takes, and takes it back: the Future raises StoreUnavailable
+    where the disk is full."""
+
+    def prove(connection: sqlite3.Connection):
+      for statement in PROOF:
+        connection.execute(statement)
+
+    return self.db.write(PROVE, prove)
 
   def backup(self, path: str | Path):
     """Writes a sound copy of the file to `path`, which must not exist."""
-    self.db.read('VACUUM INTO ?', str(path))
+    self.db.copy(Path(path))
 
   def close(self):
     """Commits what waits. Writes after this raise StoreUnavailable."""

@@ -2,14 +2,15 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from safetensors.numpy import save_file
 
+from rft_jax.infra.durable import making
 from rft_jax.infra.hub import INDEX, SINGLE
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_names import layer_names, top_names, unfuse
@@ -36,19 +37,20 @@ def save(
   """
   if os.path.exists(directory):
     raise UserError(f'{directory} exists: name another directory, or remove it')
-  unfinished = directory.rstrip('/') + '.unfinished'
-  shutil.rmtree(unfinished, ignore_errors=True)
-  os.makedirs(unfinished)
-  _write(unfinished, _tensors(c, params, dtype), shard)
   kind = np.dtype(dtype or params['embed'].dtype).name
-  with open(os.path.join(unfinished, 'config.json'), 'w') as file:
-    json.dump(entries | dict(dtype=kind, architectures=[_class(c)]), file, indent=2, sort_keys=True)
-  if generation is not None:
-    with open(os.path.join(unfinished, 'generation_config.json'), 'w') as file:
-      json.dump(generation, file, indent=2, sort_keys=True)
-  tokenizer.save_pretrained(unfinished)
-  os.rename(unfinished, directory)
+  entries = entries | dict(dtype=kind, architectures=[_class(c)])
+  with making(directory.rstrip('/')) as unfinished:
+    os.makedirs(unfinished)
+    _write(str(unfinished), _tensors(c, params, dtype), shard)
+    _write_json(unfinished / 'config.json', entries)
+    if generation is not None:
+      _write_json(unfinished / 'generation_config.json', generation)
+    tokenizer.save_pretrained(unfinished)
   return directory
+
+
+def _write_json(file: Path, entries: dict[str, Any]) -> None:
+  file.write_text(json.dumps(entries, indent=2, sort_keys=True))
 
 
 def _class(c: ModelConfig) -> str:

@@ -16,7 +16,8 @@ from typing import Any, TextIO
 import numpy as np
 import tensorboardX
 
-from rft_jax.infra.workdir import write_json
+from rft_jax.infra import durable
+from rft_jax.infra.workdir import read_json, write_json
 from rft_jax.registry import ConfigError
 
 WANDB = ('auto', 'off')
@@ -73,8 +74,8 @@ class Metrics:
   def summary(self, values: Mapping[str, Any]) -> None:
     """Merges `values` into summary.json."""
     path = self.workdir / 'summary.json'
-    merged = {**(json.loads(path.read_text()) if path.exists() else {}), **_plain(values)}
-    write_json(path, merged)
+    before = read_json(path, 'delete it, and run the same command again')
+    write_json(path, {**(before or {}), **_plain(values)})
     if self._wandb:
       self._wandb.summary.update(_plain(values))
 
@@ -96,10 +97,9 @@ class Metrics:
 def _reopen(path: pathlib.Path, last: int | None, stage: str | None) -> TextIO:
   """`path`, open for more lines, without torn ones and those after step `last` of `stage`."""
   if path.exists():
-    scratch = path.with_suffix('.tmp')
-    with open(path, errors='replace') as old, open(scratch, 'w') as new:
-      new.writelines(line for line in old if _stays(line, last, stage))
-    os.replace(scratch, path)
+    with durable.making(path) as scratch, open(path, errors='replace') as old:
+      with open(scratch, 'w') as new:
+        new.writelines(line for line in old if _stays(line, last, stage))
   return open(path, 'a', buffering=1)
 
 
@@ -153,7 +153,7 @@ def _start_wandb(workdir: pathlib.Path, name: str, config: dict) -> Any:
       resume='allow',
       id=file.read_text() if file.exists() else None,
     )
-    file.write_text(run.id)
+    durable.write(file, run.id)
     return run
   except Exception as error:
     print(f'going on without wandb: {(str(error).splitlines() or [error])[0]}', file=sys.stderr)

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save as save_bytes
 from safetensors.numpy import save_file
 
-from rft_jax.infra import peft_config
+from rft_jax.infra import durable, peft_config
 from rft_jax.infra.hub import HubError, locate
 from rft_jax.infra.peft_config import CONFIG, AdapterConfig
 from rft_jax.infra.peft_names import (
@@ -46,9 +46,9 @@ def save(
   adapted = {module for found in one['layers'].values() for module in found}
   targets = target_modules(c, layers, adapted)
   entries = peft_config.write(c.lora, base, targets, c.family.transposed)
-  save_file(tensors(c, one, layers), os.path.join(directory, WEIGHTS), metadata=METADATA)
-  with open(os.path.join(directory, CONFIG), 'w') as file:
-    json.dump(entries, file, indent=2, sort_keys=True)
+  with durable.making(os.path.join(directory, WEIGHTS)) as file:
+    save_file(tensors(c, one, layers), file, metadata=METADATA)
+  durable.write(os.path.join(directory, CONFIG), json.dumps(entries, indent=2, sort_keys=True))
 
 
 def packed(c: ModelConfig, adapter: PyTree, base_directory: str = '') -> bytes:

@@ -11,6 +11,10 @@ EVERY = 10.0
 LINE = '{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]'
 
 
+class Stopped(Exception):
+  """Whoever watches wants what goes on to end; what was begun can be taken up again."""
+
+
 class Progress:
   """A bar on stderr from step `initial` to `total`; in a log, a line every `every` seconds."""
 

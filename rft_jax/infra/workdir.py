@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from rft_jax.data.templates import SINCE
+from rft_jax.infra import durable
 from rft_jax.registry import ConfigError
 
 SHOWN = 8
@@ -50,20 +51,16 @@ def open_workdir(
   new = json.loads(json.dumps(config, default=str))
   try:
     file.parent.mkdir(parents=True, exist_ok=True)
-    old = json.loads(file.read_text()) if file.exists() else None
+    old = read_json(file, 'restore it, or use another --workdir')
     if old is not None:
       _check_same(file.parent, flatten(old), flatten(new), ignore)
     if old != new:
       write_json(file, new)
     if not (file.parent / DATE).exists():
-      (file.parent / DATE).write_text((day or first_day(path)) + '\n')
+      durable.write(file.parent / DATE, (day or first_day(path)) + '\n')
   except OSError as error:
     raise ConfigError(
       f'cannot write to workdir {path} ({error.strerror}): choose another --workdir'
-    ) from error
-  except json.JSONDecodeError as error:
-    raise ConfigError(
-      f'{file} is not JSON ({error}): restore it, or use another --workdir'
     ) from error
   return old is not None
 
@@ -78,13 +75,20 @@ def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
   return flat
 
 
+def read_json(path: str | os.PathLike, way_out: str) -> Any:
+  """What the file at `path` holds, None where there is none. Raises ConfigError with the way out
+  where it is damaged, OSError where it cannot be read."""
+  try:
+    return json.loads(pathlib.Path(path).read_bytes())
+  except FileNotFoundError:
+    return None
+  except ValueError as error:
+    raise ConfigError(f'{path} is damaged (not JSON: {error}): {way_out}') from error
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Replaces the file at `path` in one go: whoever reads it sees the old or the new one."""
-  scratch = f'{os.fspath(path)}.tmp'
-  with open(scratch, 'w') as file:
-    json.dump(value, file, indent=2, sort_keys=True)
-    file.write('\n')
-  os.replace(scratch, path)
+  durable.write(path, json.dumps(value, indent=2, sort_keys=True) + '\n')
 
 
 def _check_same(path: pathlib.Path, old: dict, new: dict, ignore: tuple[str, ...]) -> None:

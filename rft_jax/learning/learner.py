@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from rft_jax.engine.metrics import Metrics
 from rft_jax.feedback.records import GLOBAL, Receipt, of_user
 from rft_jax.feedback.store import Store
+from rft_jax.infra.progress import Stopped
 from rft_jax.learning.agenda import Agenda
 from rft_jax.learning.canary import Canary
 from rft_jax.learning.fold import Lessons, Rebuild, Student
@@ -96,7 +97,7 @@ class OnlineLearner:
   def recover(self):
     """Falls back wherever files are damaged, brings the engine up to date, and finds out what the
     last process had begun."""
-    mend(self.store, self.shelf)
+    mend(self.store, self.shelf, self.remake)
     self.publisher.catch_up()
     for version in self.store.versions.all(GLOBAL):
       if version.status == 'canary':
@@ -105,13 +106,22 @@ class OnlineLearner:
       self.training.claimed[batch.scope] = batch
       self.agenda.ask(batch.scope, time.monotonic())
 
+  def remake(self, scope: str, version: int):
+    """Makes the files of a version again from the log. Raises LedgerError."""
+    restore(self.rebuilding(), self.shelf, scope, version)
+
   def stop(self, patience: float = 30.0):
-    """Ends after the update in hand; what is then claimed is redone after the next start."""
+    """Ends between two steps; what is then claimed is learned after the next start."""
     with self.woken:
       self.stopping = True
       self.woken.notify()
     if self.thread.is_alive():
       self.thread.join(patience)
+
+  def heed(self):
+    """For whoever learns, between two steps. Raises Stopped."""
+    if self.stopping:
+      raise Stopped
 
   def status(self) -> dict[str, Any]:
     """For whoever runs the server. `problems`: by scope, until it learns again."""
@@ -142,6 +152,8 @@ class OnlineLearner:
       with self.working:
         work()
     except Exception as error:
+      if self.stopping:  # The engine may have stopped before.
+        return
       log.exception('the learner failed on %s', scope)
       self.again(scope, self.training.failed(scope, error))
 
@@ -166,7 +178,7 @@ class OnlineLearner:
     record = self.store.versions.get(scope, version)
     assert record
     if pruned(self.store, self.shelf, scope, record.parent):
-      restore(self.rebuilding(), self.shelf, scope, record.parent)
+      self.remake(scope, record.parent)
     reason = 'taken back by its author'
     self.store.versions.rollback(
       scope, record.parent, reason, 'learner', 'pending', freeze=False
@@ -234,7 +246,7 @@ class OnlineLearner:
     return undone
 
   def restored(self, scope: str, version: int, undo: Callable[[], Future[T]]) -> T:
-    restore(self.rebuilding(), self.shelf, scope, version)
+    self.remake(scope, version)
     return undo().result()
 
   async def freeze(self, scope: str, frozen: bool, actor: str) -> None:

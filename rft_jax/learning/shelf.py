@@ -7,7 +7,6 @@ global/v3/          u-<user id>/v12/
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.ids import is_id
 from rft_jax.feedback.records import GLOBAL, Batch, Version, of_user
+from rft_jax.infra.durable import making, remove, sync_names, write_file
 from rft_jax.types import PyTree
 
 PARTS = ('adapter', 'opt')
@@ -72,29 +71,25 @@ class Shelf:
 
   def place(self, final: Path, contents: dict[str, bytes]):
     """A directory with these files, in one step: what a crash leaves has another name."""
-    temporary = final.with_name(final.name + '.tmp')
-    for stale in (temporary, final):
-      remove(stale)
-    temporary.mkdir(parents=True)
-    for name, data in contents.items():
-      write_file(temporary / name, data)
-    sync(temporary)
-    reach('tmp')
-    temporary.rename(final)
-    sync(final.parent)
-    sync(self.folder)
-    reach('rename')
+    final.parent.mkdir(parents=True, exist_ok=True)
+    sync_names(self.folder)
+    remove(final)
+    with making(final) as scratch:
+      scratch.mkdir()
+      for name, data in contents.items():
+        write_file(scratch / name, data)
 
   def candidate(self, batch: Batch) -> tuple[str, dict[str, Any]] | None:
     """(sha256, metrics) where a claimed batch has its files already, whole and its own."""
     try:
       manifest = self.manifest(batch.scope, batch.version)
-      if json.loads(manifest)['batch_id'] != batch.id:
+      said = parsed(manifest)
+      if said['batch_id'] != batch.id:
         return None
       self.read(batch.scope, batch.version, digest(manifest))
     except Damaged:
       return None
-    return digest(manifest), json.loads(manifest)['metrics']
+    return digest(manifest), said['metrics']
 
   def read(self, scope: str, version: int, sha256: str) -> PyTree:
     """The State of a version, bit for bit. Damaged where it is not what `sha256` stands for."""
@@ -108,7 +103,7 @@ class Shelf:
   def part(self, scope: str, version: int, part: str, manifest: bytes) -> PyTree:
     name = f'{part}.safetensors'
     data = read_file(self.path(scope, version) / name)
-    if digest(data) != json.loads(manifest)['sha256'][name]:
+    if digest(data) != parsed(manifest)['sha256'][name]:
       raise Damaged(f'{name} of version {version} of {scope} is not what was written')
     return unpacked(data, self.like[part])
 
@@ -143,7 +138,7 @@ class Shelf:
     path = self.path(scope, version)
     doomed = path.with_name(path.name + '.tmp')
     remove(doomed)
-    if path.is_dir():
+    if path.exists():
       path.rename(doomed)
       remove(doomed)
 
@@ -156,7 +151,7 @@ class Shelf:
     """Removes everything of a scope, durably."""
     if self.home(scope).exists():
       remove(self.home(scope))
-      sync(self.folder)
+      sync_names(self.folder)
 
 
 def packed(tree: PyTree) -> bytes:
@@ -186,29 +181,21 @@ def digest(data: bytes) -> str:
   return hashlib.sha256(data).hexdigest()
 
 
+def parsed(manifest: bytes) -> dict[str, Any]:
+  """Raises Damaged for what is no manifest."""
+  try:
+    found = json.loads(manifest)
+    if {'batch_id', 'metrics'} <= found.keys() and {f'{p}.safetensors' for p in PARTS} <= found[
+      'sha256'
+    ].keys():
+      return found
+  except (ValueError, LookupError, AttributeError):
+    pass
+  raise Damaged('its manifest is damaged')
+
+
 def read_file(path: Path) -> bytes:
   try:
     return path.read_bytes()
-  except FileNotFoundError:
+  except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
     raise Damaged(f'{path.parent.name}/{path.name} is missing') from None
-
-
-def write_file(path: Path, data: bytes):
-  with open(path, 'wb') as file:
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync(folder: Path):
-  """What the folder lists survives a crash of the machine."""
-  handle = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)
-
-
-def remove(path: Path):
-  if path.exists():
-    shutil.rmtree(path)

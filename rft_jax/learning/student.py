@@ -60,6 +60,7 @@ class Student:
     if not anchors:
       raise ConfigError('a student needs anchors: prompts with answers that shall stay likely')
     self.options = options or Options()
+    self.heed: Callable[[], None] = lambda: None  # called before each step; it may raise
     self.anchors = tuple(anchors)
     self.device = home_of(params)
     self.weights = self._here({'decoder': params['decoder']})
@@ -107,7 +108,8 @@ class Student:
     width = width_of([*said, *itertools.chain(*drawn)], self.options.context)
     layouts = [arrange(lessons, anchors, self.options.rows, width) for anchors in drawn]
     study = Study(self.programs, self.options, policy, lessons, layouts)
-    return study.learn(state, self._here(state['opt']), budget, self._here(self.nothing))
+    opt, nothing = self._here((state['opt'], self.nothing))
+    return study.learn(state, opt, budget, nothing, self.heed)
 
   def _drawn(self, seed: int) -> list[list[Said]]:
     """The anchors of an update, as many beside its lessons as go with a step: others each time, so

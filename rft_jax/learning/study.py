@@ -2,7 +2,7 @@
 back what went too far."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -120,8 +120,15 @@ class Study:
     self.laps = [Lap(layout, options.hold) for layout in layouts]
     self.held = [[self._states(part) for part in lap.parts] for lap in self.laps]
 
-  def learn(self, state: State, opt: PyTree, budget: Budget, nothing: PyTree) -> Outcome:
-    """opt: that of the state, on the device."""
+  def learn(
+    self,
+    state: State,
+    opt: PyTree,
+    budget: Budget,
+    nothing: PyTree,
+    heed: Callable[[], None] = lambda: None,
+  ) -> Outcome:
+    """opt: that of the state, on the device; heed: called before each step."""
     candidate, steps = self.before, 0
     sight = self.first()
     if all(lesson.value < 0 for lesson in self.lessons):
@@ -130,6 +137,7 @@ class Study:
       for part in (part for lap in self.laps for part in lap.parts):
         part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
     while True:
+      heed()
       number = steps % len(self.laps)
       self.weigh(self.laps[number], sight.verdicts)
       gradient, sight, losses = self.pull(number, candidate, nothing)

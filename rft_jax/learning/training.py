@@ -5,10 +5,11 @@ import logging
 from typing import NamedTuple
 
 from rft_jax.feedback.database import StoreUnavailable
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.records import GLOBAL, Batch, Version
 from rft_jax.feedback.store import Store
+from rft_jax.infra.faults import reach
+from rft_jax.infra.progress import Stopped
 from rft_jax.learning.publishing import Publisher
 from rft_jax.learning.trial import Refused, Trial
 from rft_jax.learning.updating import Candidate, Rejected, Updater
@@ -68,6 +69,8 @@ class Training:
     except LedgerError:  # It was rolled back, frozen or taken back meanwhile.
       self.discard(batch)
       return 0.0
+    except Stopped:  # It stays claimed.
+      raise
     except Rejected as error:
       return self.refuse(batch, str(error))
     except Exception as error:

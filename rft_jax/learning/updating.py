@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import EngineError
-from rft_jax.feedback.faults import reach
 from rft_jax.feedback.records import GLOBAL, Batch
+from rft_jax.infra.faults import reach
 from rft_jax.learning.fold import Lessons, Student, infinite, start
 from rft_jax.learning.recovery import Loader
 from rft_jax.types import PyTree
@@ -60,6 +60,8 @@ class Updater:
         parent, base, found, batch.rng_seed, shared=batch.scope == GLOBAL
       )
     except (ValueError, EngineError) as error:
+      if isinstance(error, EngineError) and error.status >= 500:
+        raise
       raise Rejected(f'it cannot be learned: {error}') from error
     if outcome.rejected:
       raise Rejected(outcome.rejected)

@@ -6,10 +6,12 @@
 """
 
 import os
+from pathlib import Path
 
 from rft_jax.feedback.store import Store
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.serve.keys import grant
+from rft_jax.serve.restoring import check_present
 
 
 def run(config, workdir: str, started: float) -> dict:
@@ -20,6 +22,7 @@ def run(config, workdir: str, started: float) -> dict:
   """
   c, folder = config.key, os.path.join(workdir, 'serve')
   os.makedirs(folder, exist_ok=True)
+  check_present(Path(folder))
   store = Store(os.path.join(folder, 'store.db'))
   try:
     if c.revoke:

@@ -6,9 +6,11 @@ from feedback lies in workdir/serve.
 
 import contextlib
 import copy
+import functools
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,13 @@ from rft_jax.modes import train
 from rft_jax.modes.model import APART, OURS
 from rft_jax.modes.restored import merged, restored
 from rft_jax.modes.session import open_session
+from rft_jax.registry import ConfigError
 from rft_jax.serve import server
-from rft_jax.serve.classroom import Model, opened
-from rft_jax.serve.material import find
+from rft_jax.serve.classroom import Model, Tell, opened
+from rft_jax.serve.lifecycle import Lifecycle
+from rft_jax.serve.material import Material, find
+from rft_jax.serve.restoring import check_present
+from rft_jax.serve.service import Service
 
 
 def run(config, workdir: str, started: float) -> dict:
@@ -34,22 +40,52 @@ def run(config, workdir: str, started: float) -> dict:
   c = of_checkpoint(config) if config.model.path else config
   material = find(material_of(c))
   RampOptions(tuple(c.serve.ramp))  # What is wrong with it is said before the work.
-  trained = os.path.exists(os.path.join(workdir, 'summary.json'))
-  if not config.model.path and not trained:
-    train.run(copy.deepcopy(c), workdir, started)
-  open_workdir(workdir, c.to_dict(), RESUMABLE)
-  with jax.default_device(jax.devices()[0]):
-    folder = Path(workdir) / 'serve'
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-      contextlib.closing(Store(folder / 'store.db', Rules(quorum=c.serve.quorum))) as store,
-      server.listen(store, c.serve.host, c.serve.port) as listening,
-      opened(store, open_served(c, workdir), c.serve, material, tell) as service,
-    ):
-      where = f'http://{c.serve.host}:{listening.getsockname()[1]}'
-      print(f'ready after {time.time() - started:.1f} s: {where}', flush=True)
-      server.run(service, listening)
+  trained = bool(c.model.path) or os.path.exists(os.path.join(workdir, 'summary.json'))
+  if trained:
+    open_workdir(workdir, c.to_dict(), RESUMABLE)
+  folder = make_folder(workdir)
+  check_present(folder)
+  ready = lambda url: print(f'ready after {time.time() - started:.1f} s: {url}', flush=True)
+  with (
+    contextlib.closing(Store(folder / 'store.db', Rules(quorum=c.serve.quorum))) as store,
+    server.listen(store, c.serve.host, c.serve.port) as listening,
+  ):
+    first = None if trained else functools.partial(train.run, copy.deepcopy(c), workdir, started)
+    make = functools.partial(prepared, c, workdir, first, store, material)
+    life = Lifecycle(store, listening, make, c.serve.grace, ready)
+    life.run()
+  life.end()
   return {}
+
+
+@contextlib.contextmanager
+def prepared(
+  c, workdir: str, first: Callable[[Tell], Any] | None, store: Store, material: Material, hear: Tell
+) -> Iterator[Service]:
+  """The service. `first` trains its model, where it has none yet."""
+
+  def tell(text: str):
+    hear(text)
+    print(f'serve: {text}', file=sys.stderr, flush=True)
+
+  hear('loading the model')
+  if first:
+    first(hear)
+    open_workdir(workdir, c.to_dict(), RESUMABLE)
+  with jax.default_device(jax.devices()[0]):
+    with opened(store, open_served(c, workdir), c.serve, material, tell) as service:
+      yield service
+
+
+def make_folder(workdir: str) -> Path:
+  folder = Path(workdir) / 'serve'
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ConfigError(
+      f'cannot write to workdir {workdir} ({error.strerror}): choose another --workdir'
+    ) from error
+  return folder
 
 
 def of_checkpoint(config) -> Any:
@@ -84,7 +120,3 @@ def open_served(config, workdir: str) -> Model:
   weights = {'decoder': {'params': merged(session, weights)}}
   directory = session.model.directory
   return Model(weights, config, session.tokenizer, session.stop, name, source, directory)
-
-
-def tell(text: str):
-  print(f'serve: {text}', file=sys.stderr, flush=True)

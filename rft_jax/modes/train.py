@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rft_jax.config import RESUMABLE
@@ -15,7 +16,7 @@ from rft_jax.infra.checkpoint import Checkpoints
 from rft_jax.infra.curve import draw, read
 from rft_jax.infra.memory import explained
 from rft_jax.infra.metrics import Metrics
-from rft_jax.infra.progress import Progress
+from rft_jax.infra.progress import Progress, Stopped
 from rft_jax.infra.workdir import dated, first_day, open_workdir
 from rft_jax.modes.fitted import check_same, fingerprints, fitted
 from rft_jax.modes.report import table
@@ -25,6 +26,7 @@ from rft_jax.modes.split import make_stage
 from rft_jax.modes.stage import FromData, Stage
 from rft_jax.registry import UserError
 
+Watch = Callable[[str], None]
 SHOWN = {
   'reward/mean': 'reward',
   'loss/nll': 'loss',
@@ -40,9 +42,10 @@ class NonFinite(UserError):
   """The loss or its gradient is no longer a number; what was saved before is intact."""
 
 
-def run(config, workdir: str, started: float) -> dict:
+def run(config, workdir: str, started: float, watch: Watch = lambda text: None) -> dict:
   """Trains; returns what is also in `workdir/summary.json`. `started`: when the process began, s
-  since 1970."""
+  since 1970; `watch` hears of each step before it begins, and ends the run by raising Stopped: the
+  same again goes on from there."""
   day = first_day(workdir)
   session = fitted(open_session(dated(config, workdir)))
   first = rehearse(session)
@@ -64,7 +67,7 @@ def run(config, workdir: str, started: float) -> dict:
       config.stages[place['stage']],
     ) as metrics:
       return Training(
-        session, workdir, saved, metrics, started, place | dict(data=data), first
+        session, workdir, saved, metrics, started, place | dict(data=data), first, watch
       ).run()
 
 
@@ -97,8 +100,9 @@ class Training:
     started: float,
     place: dict[str, Any],
     first: FromData | None,
+    watch: Watch = lambda text: None,
   ):
-    self.first = first
+    self.first, self.watch = first, watch
     self.session, self.config, self.workdir = session, session.config, workdir
     self.saved, self.metrics, self.started = saved, metrics, started
     self.shown: dict[str, float] = {}
@@ -149,6 +153,7 @@ class Training:
 
   def _iteration(self, stage, state, evaluate, name, bar, last):
     config = stage.config
+    self._heed(stage, state, name)
     state = self._advance(stage, state, name, bar, last)
     step, report, every = self.place['step'], None, self.config.checkpoint.every
     done = step == config.steps
@@ -158,6 +163,16 @@ class Training:
     if done or self.place['stopped'] or (every and step % every == 0):
       self._save(stage, state, report)
     return state
+
+  def _heed(self, stage, state, name):
+    """Ends here where whoever watches wants it; what was learned stays."""
+    try:
+      self.watch(f'training: {name} {self.place["step"]}/{stage.config.steps}')
+    except Stopped:
+      if self.place['step']:
+        self._save(stage, state, None)
+        self.saved.wait()
+      raise
 
   def _return_to_last(self, stage, state, index, error):
     """Ends a collapsed stage with the weights of its last checkpoint, if that is what is wanted."""

@@ -29,6 +29,8 @@ class Answering:
     self.texts: list[str] = []
     self.tokens: list[Token] = []
     self.stored = False
+    self.broken: Exception = EngineError('the answer broke off')
+    service.running.add(self)
 
   async def pieces(self) -> AsyncIterator[Piece]:
     """As they come; the last one once the answer is durable."""
@@ -40,10 +42,16 @@ class Answering:
         await self.store(piece.finish_reason)
       yield piece
     if not self.stored:
-      raise EngineError('the answer broke off')
+      raise self.broken
+
+  def break_off(self, error: Exception):
+    """Whoever reads it gets this error next."""
+    self.broken = error
+    self.answer.cancel()
 
   async def end(self, finish_reason: str):
     """Frees the slot; what is not stored yet is, as broken off."""
+    self.service.running.discard(self)
     self.answer.cancel()
     await self.store(finish_reason)
 

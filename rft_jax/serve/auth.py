@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from fastapi import Request
 from rft_jax.feedback.ids import is_id
 from rft_jax.feedback.records import ApiKey, User
 from rft_jax.feedback.store import Store
+from rft_jax.infra import durable
 from rft_jax.registry import UserError
 from rft_jax.serve.errors import ApiError
 
@@ -23,6 +23,7 @@ SCOPES = ('chat', 'feedback', 'admin')
 COOKIE = 'rft_user'
 COOKIE_SECONDS = 365 * 86_400
 TOKEN_SECONDS = 7 * 86_400
+SECRET_BYTES = 32
 PREFIX = 'rft-sk-'
 LOCAL = 'local'  # the name of the user that calls from this machine without a key or a cookie
 LOOPBACK = {'127.0.0.1', '::1', 'localhost'}
@@ -50,12 +51,17 @@ def digest(secret: str) -> str:
 
 
 def load_secret(path: Path) -> bytes:
-  """The server's own secret, made at the first call."""
+  """The server's own secret, made at the first call. Raises UserError for one that is empty, short
+  or of one repeated byte: anybody could sign with it."""
   if not path.exists():
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, 'wb') as file:
-      file.write(secrets.token_bytes(32))
-  return path.read_bytes()
+    durable.write(path, secrets.token_bytes(SECRET_BYTES), mode=0o600)
+  secret = path.read_bytes()
+  if len(secret) < SECRET_BYTES or len(set(secret)) < SECRET_BYTES // 4:
+    raise UserError(
+      f'{path} is damaged ({len(secret)} bytes, of {SECRET_BYTES} random ones): put a copy of it '
+      'back, or delete it, which makes every visitor a new one and ends feedback tokens'
+    )
+  return secret
 
 
 class Auth:

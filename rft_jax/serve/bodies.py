@@ -1,5 +1,6 @@
 """The body of a request as JSON, read strictly: size, type, depth, duplicate keys, numbers."""
 
+import asyncio
 import json
 import math
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from rft_jax.serve.errors import ApiError
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
+BODY_SECONDS = 30.0  # until it has come
 
 
 async def json_body(request: Request) -> Any:
@@ -28,11 +30,15 @@ async def limited(request: Request) -> bytes:
   parts, size = [], int(length) if length.isdecimal() else 0
   read = 0
   if size <= MAX_BYTES:
-    async for part in request.stream():
-      read += len(part)
-      if read > MAX_BYTES:
-        break
-      parts.append(part)
+    try:
+      async with asyncio.timeout(BODY_SECONDS):
+        async for part in request.stream():
+          read += len(part)
+          if read > MAX_BYTES:
+            break
+          parts.append(part)
+    except TimeoutError:
+      raise ApiError(408, f'the body was not whole after {BODY_SECONDS:g} s') from None
   if max(size, read) > MAX_BYTES:
     raise ApiError(413, f'the body must have at most {MAX_BYTES} bytes')
   return b''.join(parts)

@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,8 @@ from rft_jax.engine.protocol import ChatMessage, Request
 from rft_jax.engine.routes import Routes
 from rft_jax.engine.tickets import Completed
 from rft_jax.feedback.store import Store
-from rft_jax.infra import peft
+from rft_jax.infra import durable, peft
+from rft_jax.infra.workdir import read_json
 from rft_jax.learning.canary import Canary, CanaryOptions
 from rft_jax.learning.fold import taught
 from rft_jax.learning.learner import LearnerOptions, OnlineLearner
@@ -36,7 +39,7 @@ from rft_jax.serve.material import Material
 from rft_jax.serve.service import Options, Service
 from rft_jax.types import PyTree
 
-ANCHOR_TOKENS, ANCHOR_SAMPLES = 48, 2
+ANCHOR_TOKENS, ANCHOR_SAMPLES, ANCHORS_AT_ONCE = 48, 2, 128
 Tell = Callable[[str], None]
 
 
@@ -61,7 +64,8 @@ def opened(
   """A service that is ready, over what the store's folder has learned so far;
   settings: `config.serve`.
 
-  tell: hears what is being done. Raises UserError where the folder belongs to another model.
+  tell: hears what is being done, and may raise to end it. Raises UserError where the folder belongs
+  to another model.
   """
   folder = Path(store.db.path).parent
   engine = learner = None
@@ -81,7 +85,7 @@ def opened(
     )
     engine.start()
     engine.warm_up(lambda done, of: tell(f'compiling {done}/{of}'))
-    anchors = remembered(folder, engine, codec, material)
+    anchors = remembered(folder, engine, codec, material, tell)
     teaching = Teaching(context=settings.context, lr=settings.lr)
     student = Student(learning, model.weights, codec, anchors, teaching)
     student.warm_up(lambda text: tell(f'compiling {text}'))
@@ -109,6 +113,8 @@ def opened(
       ),
       functools.partial(peft.packed, learning, base_directory=model.directory),
     )
+    student.heed = learner.heed
+    tell('what has been learned is looked through')
     learner.start()
     options = Options(
       model=model.name,
@@ -118,12 +124,19 @@ def opened(
     )
     yield Service(store, engine, learner, options, metrics)
   finally:
-    for part in (learner, engine):
-      if part is not None:
-        part.stop()
+    end(learner, engine, settings.grace)
 
 
-def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree):
+def end(learner: OnlineLearner | None, engine: SlotEngine | None, grace: float):
+  """First nothing more is learned; then answers get until half of the grace is over."""
+  began = time.monotonic()
+  if learner:
+    learner.stop(grace / 4)
+  if engine:
+    engine.stop(max(0.0, began + grace / 2 - time.monotonic()))
+
+
+def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree) -> None:
   """What was learned belongs to one model, and to one form of what is kept of it: raises UserError
   for another."""
   parts = [repr(model.config), model.source, settings.rank, settings.alpha, settings.targets]
@@ -131,8 +144,14 @@ def check_identity(folder: Path, model: Model, settings: Any, kept: PyTree):
   found = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
   file = folder / 'model'
   if not file.exists():
-    file.write_text(found)
-  elif file.read_text() != found:
+    return durable.write(file, found)
+  written = file.read_bytes().decode(errors='replace')
+  if not re.fullmatch('[0-9a-f]{64}', written):
+    raise UserError(
+      f'{file} is damaged: delete it, and start with the model and the serve.rank, alpha and '
+      f'targets that have learned what is in {folder}'
+    )
+  if written != found:
     raise UserError(
       f'what {folder} has learned belongs to another model, to another serve.rank, alpha or '
       'targets, or to another version of rft_jax: put them back, or serve in another --workdir'
@@ -145,25 +164,49 @@ def blank(config: ModelConfig) -> PyTree:
   return {'adapter': one(), 'opt': dict(count=np.int32(0), nu=one())}
 
 
-def remembered(folder: Path, engine: SlotEngine, codec: Codec, material: Material) -> list[Said]:
+def remembered(
+  folder: Path, engine: SlotEngine, codec: Codec, material: Material, tell: Tell
+) -> list[Said]:
   """The anchors with answers that the model gave before it learned anything; kept, because what is
   learned depends on them bit for bit."""
   file = folder / 'anchors.json'
   if not file.exists():
     texts = [text for text in material.anchors for _ in range(ANCHOR_SAMPLES)]
-    given = answers(engine, 0, texts, ANCHOR_TOKENS, 1.0)
+    given: list[Completed] = []
+    while left := texts[len(given) : len(given) + ANCHORS_AT_ONCE]:
+      tell(f'asking for anchors {len(given)}/{len(texts)}')
+      given += answers(engine, 0, left, ANCHOR_TOKENS, 1.0, len(given))
     asked = [codec.prompt([ChatMessage('user', text)]) for text in texts]
     rows = [(prompt, done.ids) for prompt, done in zip(asked, given, strict=True)]
-    part = file.with_suffix('.tmp')
-    part.write_text(json.dumps(rows))
-    part.rename(file)
-  return [Said(tuple(p), tuple(a)) for p, a in json.loads(file.read_text())]
+    durable.write(file, json.dumps(rows))
+  return read_anchors(file)
+
+
+def read_anchors(file: Path) -> list[Said]:
+  """Raises UserError where they are damaged."""
+  way_out = 'put a copy of it back, or delete it: the same model gives the same answers again'
+  rows = read_json(file, way_out)
+  if not (isinstance(rows, list) and rows and all(map(is_said, rows))):
+    raise UserError(f'{file} is damaged (it has no list of prompts and answers): {way_out}')
+  return [Said(tuple(prompt), tuple(answer)) for prompt, answer in rows]
+
+
+def is_said(row: Any) -> bool:
+  """Whether a value is [token ids, token ids]."""
+  ids = lambda part: isinstance(part, list) and all(type(id) is int for id in part)
+  return isinstance(row, list) and len(row) == 2 and all(map(ids, row))
 
 
 def answers(
-  engine: SlotEngine, version: int, prompts: Sequence[str], max_tokens: int, temperature: float
+  engine: SlotEngine,
+  version: int,
+  prompts: Sequence[str],
+  max_tokens: int,
+  temperature: float,
+  first: int = 0,
 ) -> list[Completed]:
-  """What a global version says to each prompt; the same whenever it is asked."""
+  """What a global version says to each prompt; the same whenever it is asked. first: the number of
+  the first prompt, of all that are asked."""
   requests = [
     Request(
       f'answer {i}',
@@ -173,6 +216,6 @@ def answers(
       temperature=temperature,
       seed=i,
     )
-    for i, text in enumerate(prompts)
+    for i, text in enumerate(prompts, first)
   ]
   return engine.generate(requests)

@@ -6,12 +6,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.database import StoreUnavailable
 from rft_jax.feedback.ingest import Conflict, Refused
 from rft_jax.feedback.ledger import LedgerError
 from rft_jax.feedback.schema import Invalid
+from rft_jax.infra.progress import Stopped
 
 log = logging.getLogger(__name__)
 TYPES = {401: 'authentication_error', 403: 'permission_error', 429: 'rate_limit_error'}
@@ -55,6 +57,10 @@ def as_api_error(error: Exception) -> ApiError:
     case EngineError():
       wait = 1 if error.status in (429, 503) else None
       return ApiError(error.status, error.message, None, error.code, wait)
+    case Stopped():
+      return ApiError(503, 'the server is stopping', None, 'stopping', 1)
+    case ClientDisconnect():
+      return ApiError(499, 'the client left')
     case HTTPException():
       return ApiError(error.status_code, str(error.detail))
     case _:
@@ -75,5 +81,5 @@ def install(app: FastAPI):
     return respond(error)
 
   known = (ApiError, Invalid, Conflict, Refused, LedgerError, StoreUnavailable, EngineError)
-  for kind in (*known, HTTPException, Exception):
+  for kind in (*known, Stopped, ClientDisconnect, HTTPException, Exception):
     app.add_exception_handler(kind, handle)

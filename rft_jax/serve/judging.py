@@ -105,13 +105,13 @@ def owned(service: Service, request: Request, event_id: str) -> Receipt:
 
 
 async def changes(service: Service, event_id: str) -> AsyncIterator[str]:
-  """The receipt now and at each change, until there can be none."""
+  """The receipt now and at each change, until there can be none, or the server stops."""
   last = None
   while True:
     receipt = service.store.events.receipt(event_id)
     if receipt and receipt != last:
       yield event(shown(receipt))
-    if not receipt or receipt.status in ENDED:
+    if not receipt or receipt.status in ENDED or service.stopping.is_set():
       return
     last = receipt
     await asyncio.sleep(LOOK_SECONDS)

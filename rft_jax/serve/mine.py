@@ -97,7 +97,7 @@ def routes(service: Service) -> APIRouter:
     user = auth.identify(request, 'chat').user
     pending = store.ledger.pending()
     return {
-      'ready': service.engine.ready and store.healthy,
+      'ready': not service.readiness.waits_for(),
       'version': versions(service, user.id),
       'pending_events': sum(p.events for p in pending),
       'training': store.ledger.is_training(),

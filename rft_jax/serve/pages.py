@@ -1,6 +1,7 @@
 """The page of the server, its health, and its metrics."""
 
 import asyncio
+import functools
 import mimetypes
 from pathlib import Path
 
@@ -31,11 +32,12 @@ TYPES = {
 
 def routes(service: Service) -> APIRouter:
   router = APIRouter()
+  get = functools.partial(router.api_route, methods=['GET', 'HEAD'])  # Proxies and probes ask so.
 
-  @router.get('/')
+  @get('/')
   async def index(request: Request) -> Response:
     response = page('index.html')
-    if not service.auth.by_cookie(request):
+    if request.method == 'GET' and not service.auth.by_cookie(request):
       service.limits.take('visit', request.client.host if request.client else '')
       user = await asyncio.wrap_future(service.store.users.create())
       secure = request.url.scheme == 'https'
@@ -44,21 +46,22 @@ def routes(service: Service) -> APIRouter:
       response.set_cookie(COOKIE, value, COOKIE_SECONDS, **safe)
     return response
 
-  @router.get('/web/{name:path}')
+  @get('/web/{name:path}')
   async def web(name: str) -> Response:
     return page(name)
 
-  @router.get('/healthz')
+  @get('/healthz')
   async def healthz() -> dict:
     return {'status': 'ok'}
 
-  @router.get('/readyz')
+  @get('/readyz')
   async def readyz() -> Response:
-    parts = {'engine': service.engine.ready, 'store': service.store.healthy}
-    ready = all(parts.values())
-    return JSONResponse({'ready': ready, **parts}, 200 if ready else 503)
+    waits = service.readiness.waits_for()
+    parts = {'engine': service.engine.ready, 'store': not service.readiness.trouble}
+    body = {'ready': not waits, **parts, 'waits_for': waits}
+    return JSONResponse(body, 503 if waits else 200)
 
-  @router.get('/metrics')
+  @get('/metrics')
   async def metrics() -> Response:
     text = service.metrics.page(service.store, service.engine)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

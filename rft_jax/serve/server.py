@@ -1,11 +1,10 @@
-"""The server: an app over a store, an engine and a learner, and the process that serves it."""
+"""The server: an app over a store, an engine and a learner, and the address that it listens on."""
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-import uvicorn
 from fastapi import FastAPI
 
 from rft_jax.feedback.store import Store
@@ -16,19 +15,20 @@ from rft_jax.serve.backups import keep_copies
 from rft_jax.serve.service import Service
 
 SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
-KEEP_SECONDS = 75  # that an idle connection stays open: longer than clients keep theirs
-DRAIN_SECONDS = 30  # that running answers get at the end
 
 
 def create_app(service: Service) -> FastAPI:
   @contextlib.asynccontextmanager
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await service.auth.ensure_local()
-    timed = (sweep(service), keep_copies(service.backups, service.metrics.backup.set))
+    copies = keep_copies(service.backups, service.metrics.backup.set)
+    timed = (sweep(service), copies, service.readiness.keep_proving())
     tasks = [asyncio.ensure_future(work) for work in timed]
     try:
       yield
     finally:
+      service.stopping.set()
+      service.store.db.leave()
       for task in tasks:
         task.cancel()
       await asyncio.gather(*tasks, return_exceptions=True)
@@ -68,16 +68,3 @@ def listen(store: Store, host: str, port: int) -> socket.socket:
 
 def family_of(host: str) -> socket.AddressFamily:
   return socket.AF_INET6 if ':' in host else socket.AF_INET
-
-
-def run(service: Service, listening: socket.socket):
-  """Serves until a signal, then lets running answers end."""
-  config = uvicorn.Config(
-    create_app(service),
-    access_log=False,
-    log_level='warning',
-    server_header=False,
-    timeout_keep_alive=KEEP_SECONDS,
-    timeout_graceful_shutdown=DRAIN_SECONDS,
-  )
-  uvicorn.Server(config).run([listening])

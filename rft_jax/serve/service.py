@@ -1,8 +1,9 @@
 """What every route shares."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import Engine
@@ -11,6 +12,7 @@ from rft_jax.learning.protocol import Learner
 from rft_jax.serve.auth import Auth, load_secret
 from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
+from rft_jax.serve.readiness import Readiness
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Options:
   backups: int = 7  # copies that stay; 0: none are made
 
 
+class Running(Protocol):
+  """An answer that is being written."""
+
+  def break_off(self, error: Exception) -> None: ...
+
+
 class Service:
   def __init__(
     self,
@@ -42,6 +50,14 @@ class Service:
     self.options = options or Options()
     self.metrics = metrics or Metrics()
     self.limits = Limits(self.options.rates)
+    self.readiness = Readiness(store, engine)
+    self.stopping = asyncio.Event()  # Streams that have no end of their own end then.
+    self.running: set[Running] = set()
     self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))
     self.auth = Auth(store, secret)
+
+  def break_off(self, error: Exception):
+    """Ends the answers that are being written, with an error for their clients."""
+    for answer in list(self.running):
+      answer.break_off(error)

@@ -78,6 +78,7 @@ def reward(name: object, value: Any) -> Feedback:
 async def learned(service: Service, scope: str) -> int:
   """Waits until nothing of a scope waits or is being learned; what still does after a minute."""
   end = time.monotonic() + COMMIT_SECONDS
-  while (left := service.store.ledger.unlearned(scope)) and time.monotonic() < end:
+  going = lambda: time.monotonic() < end and not service.stopping.is_set()
+  while (left := service.store.ledger.unlearned(scope)) and going():
     await asyncio.sleep(LOOK_SECONDS)
   return left

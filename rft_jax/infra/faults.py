@@ -4,7 +4,7 @@ import os
 import signal
 
 
-def reach(point: str):
+def reach(*points: str):
   """Called at a place where a crash must do no harm; `RFT_FAULT` names the place to die at."""
-  if os.environ.get('RFT_FAULT') == point:
+  if os.environ.get('RFT_FAULT') in points:
     os.kill(os.getpid(), signal.SIGKILL)
