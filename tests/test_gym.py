@@ -210,6 +210,7 @@ def test_products_are_multiplied_out_in_any_order():
   ]
   assert [paid('polynomial_multiplication', t, '', **facts) for t in right] == [1] * 3
   assert not any(paid('polynomial_multiplication', t, '', **facts) for t in wrong)
+  assert not paid('polynomial_multiplication', '2*(x + y) + 0', '', polynomial_expr='2*x + 2*y')
 
 
 @pytest.mark.parametrize(
@@ -266,6 +267,7 @@ def test_a_survo_may_have_several_fillings():
   assert paid('survo', '1 2 3\n2 1 3\n3 3 6', '-', **facts) == 1
   assert paid('survo', '2 1 3\n1 2 3\n3 3 6', '-', **facts) == 1
   assert not paid('survo', '3 0 3\n0 3 3\n3 3 6', '-', **facts)
+  assert not paid('survo', '1 2 3\n1 2 3\n3 3 6', '-', **facts)
   assert not paid('survo', '1 2 3\n2 1 3\n3 3 7', '-', **facts)
 
 
@@ -310,6 +312,11 @@ def test_knights_may_use_every_move_of_the_board_that_is_shown():
     found['is_possible'] and paid('knight_swap', found['answer'], **facts | {'answer': '-'}) == 1
   )
   assert not paid('knight_swap', 'No', **facts | {'answer': '-'})
+  moves = json.loads(found['answer'])
+  start, end = moves[0].split(',')[1:]
+  twice = [f'w,{start},{end}', f'w,{end},{start}', *moves]
+  for wrong in (moves[:-1], moves[1:], [moves[0], *moves], twice):
+    assert not paid('knight_swap', json.dumps(wrong), **facts | {'answer': '-'})
 
 
 def test_cars_are_named_as_in_the_question():
