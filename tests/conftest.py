@@ -16,7 +16,7 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 MAPS = Path('/proc/self/maps')
 MANY = 30_000
-"""Of the 65,530 parts of memory that a Linux process may have; each compiled program takes a few."""
+"""Of the 65,530 maps that a Linux process may have; each compiled program takes a few."""
 
 
 @pytest.fixture(scope='module', autouse=True)

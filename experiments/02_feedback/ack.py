@@ -8,6 +8,7 @@ same folder is measured before each rate. Appends to ack.csv.
 
 import argparse
 import asyncio
+import contextlib
 import csv
 import http.client
 import json
@@ -37,7 +38,8 @@ from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import Conversation, Message
 from rft_jax.feedback.store import Store
 from rft_jax.serve.auth import COOKIE, Auth, load_secret
-from rft_jax.serve.server import listen, run
+from rft_jax.serve.lifecycle import Lifecycle
+from rft_jax.serve.server import listen
 from rft_jax.serve.service import Options, Service
 
 USERS = 50
@@ -48,7 +50,8 @@ def serve(folder: Path, port: int) -> None:
   store, engine = Store(folder / 'store.db'), EchoEngine()
   options = Options(rates=GENEROUS, backups=0)
   service = Service(store, engine, EchoLearner(store, engine), options)
-  run(service, listen(store, '127.0.0.1', port))
+  make = lambda tell: contextlib.nullcontext(service)
+  Lifecycle(store, listen(store, '127.0.0.1', port), make, 20.0, lambda url: None).run()
 
 
 def requests(folder: Path, count: int) -> list[bytes]:

@@ -89,12 +89,13 @@ def serve(options):
   folder = pathlib.Path(options.folder)
   keys = accounts(folder, options.users)
   model = serve.open_served(config, options.workdir)
+  tell = functools.partial(print, file=sys.stderr)
   rules, material = Rules(quorum=options.quorum), find('smalltalk')
   if options.gates == 'off':
     rules, material = open_gates(), material._replace(probes=())
   with (
     contextlib.closing(Store(folder / 'store.db', rules)) as store,
-    opened(store, model, config.serve, material, serve.tell) as service,
+    opened(store, model, config.serve, material, tell) as service,
   ):
     service.limits = Limits(Rates(10**6, 10**6, 10**6, 10**6, 64))
     with socket.socket() as port:

@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / '04_memory'), str(HERE.parents[1])]
 
 import jax
 import tokenizers
+import uvicorn
 from guest import Guest
 from memory import model  # pyright: ignore[reportMissingImports]
 from streams import streams
@@ -75,9 +76,7 @@ def hosted(size: str, slots: int, context: int, new: int):
       opened(store, served, settings, find('general'), print) as service,
     ):
       service.limits = Limits(Rates(10**6, 10**6, 10**6, 10**6, 64))
-      app = server.uvicorn.Server(
-        server.uvicorn.Config(server.create_app(service), log_level='warning')
-      )
+      app = uvicorn.Server(uvicorn.Config(server.create_app(service), log_level='warning'))
       thread = threading.Thread(target=app.run, args=([listening],))
       thread.start()
       try:
