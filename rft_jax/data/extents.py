@@ -7,7 +7,7 @@ what stands before the mark must be the content as it was given, but for white s
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rft_jax.data.ends import PROBE, ends
+from rft_jax.data.ends import PROBE, ends, unlike
 from rft_jax.data.templates import Turns, named, raw
 from rft_jax.registry import ConfigError
 
@@ -62,9 +62,7 @@ def _contents(tokenizer, turns: Turns, chosen: Sequence[int]) -> tuple[str, list
 
 
 def _probes(text: str, count: int) -> list[str]:
-  word = PROBE
-  while word in text:
-    word += 'q'
+  word = unlike(text)
   return [f'{word}{i}x' for i in range(count)]
 
 
