@@ -262,3 +262,11 @@ def test_words_of_ours_in_a_text_mislead_nobody():
   ]
   said = learned(tokenizer, [turns[0], turns[2]])
   assert said == [f'{PROBE}0x {PROBE}begin<|end|>']
+
+
+def test_a_refusal_is_one_line():
+  tokenizer = made('$', '$')
+  tokenizer.chat_template = "{{ raise_exception('no\nsuch role') }}"
+  with pytest.raises(ConfigError, match=r'refuses .* \(no such role\)') as error:
+    chat.render(tokenizer, TURNS)
+  assert '\n' not in str(error.value)

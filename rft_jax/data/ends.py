@@ -75,7 +75,8 @@ def _pair(tokenizer, between: str | None, tail: str, opening: str) -> tuple[str,
     return last, last
   common = _shared(between, tail, known)
   if common.strip():
-    return (_upto_mark(common, known),) * 2
+    end = _upto_mark(common, known)
+    return end, end
   return _own(between, opening, known, tokenizer.bos_token), last
 
 
