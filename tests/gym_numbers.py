@@ -1,6 +1,5 @@
 """Answers to questions of reasoning-gym in numbers, worked out here from the question's text."""
 
-import datetime as dt
 import itertools
 import math
 import re
@@ -287,57 +286,3 @@ def advanced_geometry(q):
     cosine = np.dot(a - b, c - b) / sides[0] / sides[2]
     return f'{np.degrees(np.arccos(cosine)):.3f}°'
   return f'{abs(np.linalg.det([b - a, c - a])) / sum(sides):.3f}'
-
-
-@answers
-def time_intervals(q):
-  form = re.search(r'(D days(?:, )?)?(HH:MM(?::SS)?(?:\.mmm)?)?\.$', q)
-  start, end = moments(q)
-  passed = end - start
-  if not form[1]:
-    passed %= dt.timedelta(days=1)
-  hours, rest = divmod(
-    (passed - dt.timedelta(days=passed.days if form[1] else 0)), dt.timedelta(hours=1)
-  )
-  minutes, rest = divmod(rest, dt.timedelta(minutes=1))
-  clock = f'{hours:02d}:{minutes:02d}'
-  clock += f':{rest.seconds:02d}' if ':SS' in q[form.start() :] else ''
-  clock += f'.{rest.microseconds // 1000:03d}' if '.mmm' in q else ''
-  days = f'{passed.days} days' if form[1] else ''
-  return ', '.join(filter(None, [days, clock if form[2] else '']))
-
-
-MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split()
-
-
-def moments(question: str) -> list[dt.datetime]:
-  """Both, by their numbers and names."""
-  months = '|'.join(f'{m}[a-z]*' for m in MONTHS)
-  date = (
-    rf'\d{{4}}-\d\d-\d\d|\d\d/\d\d/\d{{4}}|(?:{months}) \d\d,? \d{{4}}|\d\d (?:{months}) \d{{4}}'
-  )
-  clock = r'\d\d:\d\d(?::\d\d)?(?:\.\d{3})?(?: [+-]\d{4})?'
-  dates, clocks = re.findall(date, question), re.findall(clock, question)
-  dates, clocks = dates or ['2000-01-01'] * 2, clocks or ['00:00'] * 2
-  return [day(d) + time(c) for d, c in zip(dates, clocks, strict=True)]
-
-
-def day(text: str) -> dt.datetime:
-  named = [i + 1 for i, name in enumerate(MONTHS) if name in text]
-  numbers = list(map(int, re.findall(r'\d+', text)))
-  if named:
-    return dt.datetime(max(numbers), named[0], min(numbers))
-  year, month, date = numbers if '-' in text else (numbers[2], numbers[0], numbers[1])
-  return dt.datetime(year, month, date)
-
-
-def time(text: str) -> dt.timedelta:
-  clock, _, zone = text.partition(' ')
-  hours, minutes, *seconds = clock.split(':')
-  passed = dt.timedelta(
-    hours=int(hours), minutes=int(minutes), seconds=float(seconds[0]) if seconds else 0
-  )
-  ahead = (
-    dt.timedelta(hours=int(zone[:3]), minutes=int(zone[0] + zone[3:])) if zone else dt.timedelta(0)
-  )
-  return passed - ahead

@@ -1,24 +1,15 @@
 """Answers to questions of reasoning-gym in words, lists and moves, worked out from their text."""
 
 import collections
-import datetime as dt
 import itertools
 import json
 import re
 from decimal import Decimal
 
+import gym_dates
 import numpy as np
-from gym_numbers import ANSWERS, answers, grid, ints, reached
-
-DAYS = 'Monday Tuesday Wednesday Thursday Friday Saturday Sunday'.split()
-
-
-def rows(matrix) -> str:
-  return '\n'.join('  '.join(map(str, row)) for row in matrix)
-
-
-def tail(question: str, mark: str) -> str:
-  return question.rpartition(mark)[2].strip()
+from gym_grids import tail
+from gym_numbers import ANSWERS, answers, ints
 
 
 @answers
@@ -65,48 +56,6 @@ def digits(question: str) -> str:
       f'to {name}', f'to base-{base}'
     )
   return question
-
-
-@answers
-def calendar_arithmetic(q):
-  date = r'(?:\w+, )?([A-Z]\w+) (\d+)(?:, (\d{4}))?'
-  month = lambda name: dt.datetime.strptime(name, '%B').month
-  if 'leap' in q:
-    year = ints(q)[0]
-    return 'yes' if year % 4 == 0 and (year % 100 or year % 400 == 0) else 'no'
-  if given := re.search(rf'(?:was a|fell on a|where) ({"|".join(DAYS)})', q):
-    name, number = re.findall(rf'(?:will|on|of) {date}', q)[-1][:2]
-    passed = (dt.date(2022, month(name), int(number)) - dt.date(2022, 1, 1)).days
-    return DAYS[(DAYS.index(given[1]) + passed) % 7]
-  if given := re.search(rf'(first|second|third|fourth|last) ({"|".join(DAYS)})', q):
-    name, year = re.search(r'(?:of|in|In) ([A-Z]\w+) (\d{4})', q).groups()
-    first = dt.date(int(year), month(name), 1)
-    every = [first + dt.timedelta(n) for n in range(31)]
-    fit = [d.day for d in every if d.month == first.month and DAYS[d.weekday()] == given[2]]
-    return str(
-      fit['first second third fourth'.split().index(given[1]) if given[1] != 'last' else -1]
-    )
-  if slashed := re.search(r'(\d\d)/(\d\d)/(\d{4})', q):
-    return DAYS[dt.date(int(slashed[3]), int(slashed[1]), int(slashed[2])).weekday()]
-  found = [
-    x
-    for x in re.findall(date, q)
-    if x[0]
-    in 'January February March April May June July August September October November December'
-  ]
-  dates = [dt.date(int(found[-1][2]), month(name), int(n)) for name, n, _ in found]
-  if len(dates) == 1:
-    step = re.search(r'(?:in|after a|forward|was it|backward) (\d+)', q)
-    back = 'ago' in q or 'before' in q or 'backward' in q
-    return DAYS[
-      (dates[0] + dt.timedelta(int(step[1]) * (-1 if back else 1) if step else 0)).weekday()
-    ]
-  every = [dates[0] + dt.timedelta(n) for n in range((dates[1] - dates[0]).days + 1)]
-  weekday = re.search(
-    rf'({"|".join(DAYS)})s are|of ({"|".join(DAYS)}) from|does ({"|".join(DAYS)})', q
-  )
-  wanted = [DAYS.index(next(filter(None, weekday.groups())))] if weekday else range(5)
-  return str(sum(d.weekday() in wanted for d in every))
 
 
 TURN = (
@@ -177,26 +126,6 @@ MEN = set(
 )
 
 
-def later(cells: np.ndarray, steps: int) -> np.ndarray:
-  for _ in range(steps):
-    around = sum(np.roll(cells, s, (0, 1)) for s in itertools.product((-1, 0, 1), repeat=2)) - cells
-    cells = ((around == 3) | ((around == 2) & (cells == 1))).astype(int)
-  return cells
-
-
-@answers
-def game_of_life(q):
-  cells = np.array(json.loads(re.search(r'\n\n(\[\[.*\]\])', q, re.S)[1]))
-  return json.dumps(later(cells, int(re.search(r'after (\d+) steps', q)[1])).tolist())
-
-
-@answers
-def game_of_life_halting(q):
-  board = tail(q, 'board:').replace('[', '').replace(']', '')
-  steps = int(re.search(r'before (\d+) steps', q)[1])
-  return str(not later(np.array(grid(board)), steps).any())
-
-
 @answers
 def isomorphic_strings(q):
   one, two = q.strip().split('\n')[-1].split()
@@ -240,59 +169,11 @@ def number_sorting(q):
 
 
 @answers
-def path_star(q):
-  edges, ends = tail(q, 'task:').split('/')
-  onward = collections.defaultdict(list)
-  for edge in edges.strip('|').split('|'):
-    onward[edge.split()[0]].append(edge.split()[1])
-  start, goal = ends.replace('=', '').split()
-  ways = [[start]]
-  for way in ways:
-    ways.extend([*way, after] for after in onward[way[-1]])
-  return ' '.join(next(way for way in ways if way[-1] == goal))
-
-
-@answers
-def pool_matrix(q):
-  kind, size = re.search(r'Perform (\w+) pooling .* kernel size of (\d+)', q).groups()
-  cells, size = np.array(grid(q)), int(size)
-  starts = itertools.product(range(0, len(cells), size), range(0, len(cells[0]), size))
-  pool = np.max if kind == 'max' else np.mean
-  values = [pool(cells[i : i + size, j : j + size]) for i, j in starts]
-  return rows(np.array([f'{x:.2f}' for x in values]).reshape(-(-len(cells) // size), -1))
-
-
-@answers
-def binary_matrix(q):
-  cells = np.array(grid(q))
-  found = reached(
-    [tuple(p) for p in np.argwhere(cells == 0).tolist()], lambda p: True, *cells.shape
-  )
-  return rows([[found[i, j] for j in range(len(cells[0]))] for i in range(len(cells))])
-
-
-@answers
 def ransom_note(q):
   note, magazine = (
     collections.Counter(re.search(rf'{x}: (\w+)', q)[1]) for x in ('note', 'Magazine')
   )
   return str(note <= magazine)
-
-
-@answers
-def rotate_matrix(q):
-  return rows(
-    np.rot90(np.array(grid(q)), -int(re.search(r'by (\d+) degrees', q)[1]) // 90).tolist()
-  )
-
-
-@answers
-def spiral_matrix(q):
-  cells, out = np.array(grid(q)), []
-  while cells.size:
-    out.extend(cells[0].tolist())
-    cells = np.rot90(cells[1:])
-  return ' '.join(map(str, out))
 
 
 @answers
@@ -384,4 +265,4 @@ def word_sorting(q):
   return ', '.join(sorted(tail(q, 'list: ').split(', '), reverse='in descending order' in q))
 
 
-__all__ = ['ANSWERS']
+__all__ = ['ANSWERS', 'gym_dates']

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from rft_jax.registry import ConfigError
 
@@ -10,6 +11,11 @@ def nap(seconds: float, said: str) -> str:
   time.sleep(seconds)
   print('noise that is no answer')
   return said
+
+
+def litter(name: str) -> str:
+  Path(name).write_text('left behind')
+  return str(Path(name).absolute())
 
 
 def refuse(said: str):

@@ -77,6 +77,14 @@ def test_errors_say_over_what(drawers):
   assert drawers.get(('naps:nap', 0, 'again')) == 'again'
 
 
+def test_what_a_problem_writes_goes_with_the_drawers():
+  once = Drawers(1)
+  written = Path(once.get(('naps:litter', 'litter.csv')))
+  assert written.exists() and written.parent != Path.cwd()
+  once.close()
+  assert not written.exists()
+
+
 def test_strings_hash_the_same_in_every_drawer(drawers):
   again = Drawers(1)
   assert again.get(('naps:hashed', 'word')) == drawers.get(('naps:hashed', 'word'))

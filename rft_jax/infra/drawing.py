@@ -13,6 +13,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -52,6 +53,7 @@ class Drawers:
     self.results: OrderedDict[Call, Future] = OrderedDict()
     self.drawers: list[Drawer] = []
     self.idle, self.closed = 0, False
+    self.place = tempfile.TemporaryDirectory()  # some of what is drawn writes files
     atexit.register(self.close)
 
   def get(self, call: Call) -> Any:
@@ -98,6 +100,7 @@ class Drawers:
     self.closed = True
     for drawer in self.drawers:
       drawer.kill()
+    self.place.cleanup()
 
 
 class Drawer:
@@ -145,11 +148,12 @@ class Drawer:
 
   def ask(self, call: Call) -> tuple[str, Any]:
     if self.process is None:
-      path = os.pathsep.join([os.getcwd() if not p else p for p in sys.path])
+      path = os.pathsep.join(map(os.path.abspath, sys.path))
       self.process = subprocess.Popen(
         [sys.executable, '-m', __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        cwd=self.pool.place.name,
         env=os.environ | self.pool.settings | {'PYTHONPATH': path},
       )
     sender, receiver = self.process.stdin, self.process.stdout
