@@ -201,11 +201,16 @@ def test_what_asks_for_an_answer_stands_before_it_in_training_too(begun):
   tokenizer = made('<|user|>$<|end|>', '<|assistant|>$<|end|>')
   asks = '{% if add_generation_prompt %}<|assistant|>'
   tokenizer.chat_template = tokenizer.chat_template.replace(asks, asks + begun)
-  text_, spans = chat.spans(tokenizer, TURNS)
-  assert [text_[a:b] for a, b in spans] == ['2.<|end|>', 'yes<|end|>']
-  assert text_[: spans[-1][0]] == chat.render(tokenizer, TURNS[:3], ask=True)
+  empty = tokenizer.chat_template.replace('<|assistant|>{{', '<|assistant|><think></think>{{')
+  for template in (tokenizer.chat_template, empty):
+    tokenizer.chat_template = template
+    text_, spans = chat.spans(tokenizer, TURNS)
+    assert [text_[a:b] for a, b in spans] == ['2.<|end|>', 'yes<|end|>']
+    assert text_[: spans[-1][0]] == chat.render(tokenizer, TURNS[:3], ask=True)
+  tokenizer.chat_template = template.replace('<think></think>{{', '{{')
   said = [*TURNS[:3], dict(role='assistant', content=f'{begun}so</think>yes')]
   assert learned(tokenizer, said)[-1] == f'{begun}so</think>yes<|end|>'
+  assert chat.spans(tokenizer, said)[0].count('<think>') == 1
 
 
 @pytest.mark.parametrize('said', ['hi', 't', 'a', '', ' ', 'think', 'assistant', '2.', 'e\u00a0'])

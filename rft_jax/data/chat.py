@@ -149,8 +149,9 @@ def _as_asked(
       'follow, so what is learned would not be what is asked: keep conversations with one answer, '
       'the last turn, or use another template'
     )
-  begun = asked[start:].strip() if last and asked.startswith(before) else ''
-  if other or (begun and begun not in text[start:end]):
+  begun = asked[start:].split() if asked.startswith(before) else []
+  own = begun and text[start:end].lstrip().startswith(begun[0])  # The answer begins so itself.
+  if other or (last and not own and not before.startswith(asked)):
     before, more = asked, len(asked) - start
     text, found = asked + text[start:], [*found[:-1], (len(asked), end + more)]
   _check_heard(tokenizer, turns[:i], before)
