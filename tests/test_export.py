@@ -138,6 +138,26 @@ def test_a_model_from_scratch_is_exported_with_its_tokenizer(tmp_path):
   assert transformers.AutoModelForCausalLM.from_pretrained(out).config.eos_token_id == 2
 
 
+@pytest.mark.parametrize(
+  'value, texts', [(None, []), ([], []), ('###', ['###']), (['###', '\nQ'], ['###', '\nQ'])]
+)
+def test_texts_of_the_generation_config_end_answers_too(value, texts, tmp_path):
+  tokenizer = fielded.bytewise(['</s>'], eos_token='</s>')
+  (tmp_path / 'generation_config.json').write_text(json.dumps(dict(stop_strings=value)))
+  stops.set_stop_texts(tokenizer, hub.stop_strings(str(tmp_path)))
+  assert stops.stop_texts(tokenizer) == texts
+  said = text.encode(tokenizer, 'a\nb###c\nQ')
+  assert text.completion(tokenizer, said) == ('a\nb' if texts else 'a\nb###c\nQ')
+  assert (stops.stop_table(tokenizer, len(tokenizer)) is None) == (not texts)
+
+
+@pytest.mark.parametrize('value', [7, [7], [''], ['a', None], {}])
+def test_a_stop_string_that_is_no_text_is_an_error(value, tmp_path):
+  (tmp_path / 'generation_config.json').write_text(json.dumps(dict(stop_strings=value)))
+  with pytest.raises(UserError, match=r'generation_config.json: stop_strings=.* no text'):
+    hub.stop_strings(str(tmp_path))
+
+
 @pytest.mark.parametrize('pad', [None, -1, 10**6, '0', 1])
 def test_padding_that_is_no_token_is_that_of_the_tokenizer(pad):
   tokenizer = fielded.fielded('chatml')

@@ -57,8 +57,8 @@ def generation_entries(session: Session) -> dict:
   """Of the generation_config.json: those that the checkpoint came with, and where answers stop."""
   directory = session.model.directory
   found = hub.generation(directory) if directory else {}
-  texts = [*(found.get('stop_strings') or []), *stop_texts(session.tokenizer)]
-  stop = dict(stop_strings=list(dict.fromkeys(texts))) if texts else {}
+  texts = stop_texts(session.tokenizer)
+  stop = dict(stop_strings=texts) if texts else {}
   found.pop('_from_model_config', None)  # transformers would pass these entries over.
   return found | token_ids(session, found) | stop
 
