@@ -275,3 +275,7 @@ def test_a_refusal_is_one_line():
   with pytest.raises(ConfigError, match=r'refuses .* \(no such role\)') as error:
     chat.render(tokenizer, TURNS)
   assert '\n' not in str(error.value)
+
+
+def test_where_nobody_answers_nothing_is_learned():
+  assert learned(made('<|user|>$<|end|>', '<|assistant|>$<|end|>'), TURNS[:1]) == []

@@ -35,6 +35,8 @@ def extents(tokenizer, turns: Turns, chosen: Sequence[int]) -> tuple[str, list[P
 
   Raises ConfigError where a content cannot be found as it is, or has no end.
   """
+  if not chosen:
+    return raw(tokenizer, turns), []
   try:
     text, contents = _contents(tokenizer, turns, chosen)
   except Changed as error:
