@@ -211,6 +211,13 @@ def test_what_asks_for_an_answer_stands_before_it_in_training_too(begun):
   said = [*TURNS[:3], dict(role='assistant', content=f'{begun}so</think>yes')]
   assert learned(tokenizer, said)[-1] == f'{begun}so</think>yes<|end|>'
   assert chat.spans(tokenizer, said)[0].count('<think>') == 1
+  dropping = tokenizer.chat_template.replace(
+    '{{ m.content }}', "{{ m.content.split('</think>')[-1] }}"
+  )
+  tokenizer.chat_template = dropping
+  said[-1] = dict(role='assistant', content='<think>so</think>yes')
+  assert learned(tokenizer, said)[-1] == '<think>so</think>yes<|end|>'
+  assert chat.spans(tokenizer, said)[0].count('<think>') == 1
 
 
 @pytest.mark.parametrize('said', ['hi', 't', 'a', '', ' ', 'think', 'assistant', '2.', 'e\u00a0'])

@@ -195,11 +195,11 @@ def _continued(tokenizer, turns: Turns, chosen, error: Changed) -> tuple[str, li
     raise error from None
   start, stop = places[-1].content
   asked = raw(tokenizer, turns[:-1], ask=True)
-  opening, begun = text[:start], asked[start:].strip()
+  opening, begun = text[:start], asked[start:].split()[:1]
   if not core or not asked.startswith(opening) or not _dropped(tokenizer, turns, opening):
     raise error
-  if not begun or not core.startswith(begun):
-    if begun and begun in core:
+  if not begun or not core.startswith(begun[0]):
+    if begun and begun[0] in core:
       raise error
     opening = asked
   said, mark = text[start:stop].replace(PROBE, core), text[stop : places[-1].end]
