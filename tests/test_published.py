@@ -88,8 +88,8 @@ GEMMA = tiny(PUBLISHED['google/gemma-2-2b-it'])
 LONG = LLAMA['rope_scaling']
 LENGTHLESS = dict(rope_type='yarn', factor=None, original_max_position_embeddings=0)
 BAD = dict(
-  list=([1], 'a list, not an object'),
-  text=('x', 'a str, not an object'),
+  list=([1], r'\[1\]., not an object'),
+  text=('x', "'x', not an object"),
   no_family=({k: v for k, v in LLAMA.items() if k != 'model_type'}, 'model_type=None'),
   families=(LLAMA | dict(model_type=['llama']), r"model_type=\['llama'\]"),
   number=(LLAMA | dict(hidden_size='32'), "hidden_size.*'32'"),

@@ -15,10 +15,8 @@ STALE = 'auto_map', 'torch_dtype'
 """Untrue of an export: it has no code beside it, and its dtype is named anew."""
 
 
-def text_entries(raw: Any) -> dict[str, Any]:
+def text_entries(raw: dict[str, Any]) -> dict[str, Any]:
   """The decoder's entries as the file has them. Raises ConfigError where it names none."""
-  if not isinstance(raw, dict):
-    raise ConfigError(f'config.json is a {type(raw).__name__}, not an object')
   kind = raw.get('model_type')
   if not isinstance(kind, str) or not kind:
     raise ConfigError(f'config.json: model_type={kind!r} must name the family, such as "qwen3"')
