@@ -1,7 +1,9 @@
 """A template that prints the date prints the same one for the whole of a run."""
 
+import copy
 import datetime
 import json
+import pickle
 import types
 
 import fielded
@@ -99,6 +101,17 @@ def test_a_template_with_a_date_of_its_own_keeps_it_unless_the_config_names_one(
     assert chat.render(open_session(config).tokenizer, ASKED) == '26 Jul 2024|hi</s>'
   c.date = '2025-12-24'
   assert chat.render(open_session(c).tokenizer, ASKED) == '24 Dec 2025|hi</s>'
+
+
+def test_the_day_goes_with_the_tokenizer_to_other_processes(clock):
+  tokenizer = fielded.bytewise(['</s>'], eos_token='</s>', bos_token='<s>')
+  tokenizer.chat_template = fielded.template('dated')
+  templates.set_date(tokenizer, '2020-02-03', False)
+  packed, said = pickle.dumps(tokenizer), chat.render(tokenizer, ASKED)
+  clock('2026-02-06')
+  assert 'Today Date: 03 Feb 2020' in said
+  for other in (pickle.loads(packed), copy.deepcopy(tokenizer)):
+    assert chat.render(other, ASKED) == said
 
 
 @pytest.mark.parametrize(

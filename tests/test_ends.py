@@ -174,3 +174,115 @@ def test_the_two_answers_of_a_pair_stay_apart_where_thoughts_are_dropped():
     ]
     assert said[0][0] == said[1][0] and said[0][1] != said[1][1]
     assert tokenizer.decode(said[0][1]).startswith('<think>\na\n</think>\n\nyes')
+
+
+MOVED = (  # Mistral from 7B v0.3 on: the system prompt is in the last question, if that is last.
+  "{% if messages[0].role == 'system' %}{% set system = messages[0].content %}"
+  '{% set messages = messages[1:] %}{% endif %}{% for m in messages %}'
+  "{% if m.role == 'user' %}[INST] {% if loop.last and system is defined %}{{ system }}\n\n"
+  '{% endif %}{{ m.content }}[/INST]{% else %} {{ m.content }}</s>{% endif %}{% endfor %}'
+)
+
+
+def test_a_single_answer_follows_what_is_asked_where_the_template_writes_that_otherwise():
+  tokenizer = made('', '')
+  tokenizer.chat_template = MOVED
+  system = dict(role='system', content='be brief')
+  assert learned(tokenizer, [system, *TURNS[:2]]) == [' 2.</s>']
+  text_, [(start, _)] = chat.spans(tokenizer, [system, *TURNS[:2]])
+  assert text_[:start] == chat.render(tokenizer, [system, TURNS[0]], ask=True)
+  assert text_ == '[INST] be brief\n\n1+1?[/INST] 2.</s>'
+  with pytest.raises(ConfigError, match=r'in another way once more follow.* one answer'):
+    learned(tokenizer, [system, *TURNS])
+
+
+@pytest.mark.parametrize('begun', ['<think>\n', '<think>\n\n</think>\n\n'])
+def test_what_asks_for_an_answer_stands_before_it_in_training_too(begun):
+  tokenizer = made('<|user|>$<|end|>', '<|assistant|>$<|end|>')
+  asks = '{% if add_generation_prompt %}<|assistant|>'
+  tokenizer.chat_template = tokenizer.chat_template.replace(asks, asks + begun)
+  empty = tokenizer.chat_template.replace('<|assistant|>{{', '<|assistant|><think></think>{{')
+  for template in (tokenizer.chat_template, empty):
+    tokenizer.chat_template = template
+    text_, spans = chat.spans(tokenizer, TURNS)
+    assert [text_[a:b] for a, b in spans] == ['2.<|end|>', 'yes<|end|>']
+    assert text_[: spans[-1][0]] == chat.render(tokenizer, TURNS[:3], ask=True)
+  tokenizer.chat_template = template.replace('<think></think>{{', '{{')
+  said = [*TURNS[:3], dict(role='assistant', content=f'{begun}so</think>yes')]
+  assert learned(tokenizer, said)[-1] == f'{begun}so</think>yes<|end|>'
+  assert chat.spans(tokenizer, said)[0].count('<think>') == 1
+  dropping = tokenizer.chat_template.replace(
+    '{{ m.content }}', "{{ m.content.split('</think>')[-1] }}"
+  )
+  tokenizer.chat_template = dropping
+  said[-1] = dict(role='assistant', content='<think>so</think>yes')
+  assert learned(tokenizer, said)[-1] == '<think>so</think>yes<|end|>'
+  assert chat.spans(tokenizer, said)[0].count('<think>') == 1
+
+
+@pytest.mark.parametrize('said', ['hi', 't', 'a', '', ' ', 'think', 'assistant', '2.', 'e\u00a0'])
+def test_a_question_may_be_a_part_of_what_the_template_puts_before_an_answer(said):
+  tokenizer = made('<|user|>$<|end|>', '<|assistant|><think></think>$<|end|>')
+  tokenizer.chat_template = tokenizer.chat_template.replace(
+    '{% if add_generation_prompt %}<|assistant|><think></think>',
+    '{% if add_generation_prompt %}<|assistant|>',
+  )
+  turns = [dict(role='user', content=said), dict(role='assistant', content='yes')]
+  assert learned(tokenizer, [*TURNS[:2], *turns]) == ['2.<|end|>', 'yes<|end|>']
+
+
+@pytest.mark.parametrize('tail', ['', '</s>'])
+def test_a_template_that_never_begins_an_answer_is_asked_as_it_would_be_answered(tail):
+  tokenizer = made('<|user|>$<|end|>\n', '<|assistant|>\n$<|end|>\n')
+  head, _, _ = tokenizer.chat_template.partition('{% if add_generation_prompt %}')
+  tokenizer.chat_template = head + tail
+  text_, spans = chat.spans(tokenizer, TURNS)
+  asked = chat.render(tokenizer, TURNS[:3], ask=True)
+  assert asked.endswith('sure?<|end|>\n<|assistant|>\n') and asked == text_[: spans[-1][0]]
+  assert learned(tokenizer, TURNS) == ['2.<|end|>', 'yes<|end|>']
+
+
+def test_what_a_tool_said_is_missed_too_and_may_be_written_as_json():
+  tool = dict(role='tool', content='a "quoted"\nline')
+  turns = [*TURNS[:2], tool, TURNS[3]]
+  tokenizer = made('<|user|>$<|end|>', '<|assistant|>$<|end|>')
+  template = tokenizer.chat_template
+  for change, fine in (("{% elif m.role == 'tool' %}{% else %}", False), ('', True)):
+    other = change or "{% elif m.role == 'tool' %}<t>{{ m.content | tojson }}</t>{% else %}"
+    tokenizer.chat_template = template.replace('{% else %}', other, 1)
+    if fine:
+      assert learned(tokenizer, turns) == ['2.<|end|>', 'yes<|end|>']
+      continue
+    with pytest.raises(ConfigError, match=r'leaves out or changes turn 3 \(tool'):
+      learned(tokenizer, turns)
+
+
+@pytest.mark.parametrize('content', [None, [dict(type='text', text='yes')], 7])
+@pytest.mark.parametrize('form', ['$', '{% generation %}$<|end|>{% endgeneration %}'])
+def test_a_content_that_is_no_text_names_its_turn(content, form):
+  tokenizer = made('<|user|>$<|end|>', f'<|assistant|>{form}<|end|>')
+  with pytest.raises(ConfigError, match=r'turn 2 \(assistant\) has .* no text'):
+    learned(tokenizer, [TURNS[0], dict(role='assistant', content=content)])
+
+
+def test_words_of_ours_in_a_text_mislead_nobody():
+  from rft_jax.data.ends import PROBE
+
+  tokenizer = made('<|user|>$<|end|>', '<|assistant|>{% generation %}$<|end|>{% endgeneration %}')
+  turns = [
+    dict(role=r, content=f'{PROBE}{i}x {PROBE}begin') for r in ('user', 'assistant') for i in (0, 1)
+  ]
+  said = learned(tokenizer, [turns[0], turns[2]])
+  assert said == [f'{PROBE}0x {PROBE}begin<|end|>']
+
+
+def test_a_refusal_is_one_line():
+  tokenizer = made('$', '$')
+  tokenizer.chat_template = "{{ raise_exception('no\nsuch role') }}"
+  with pytest.raises(ConfigError, match=r'refuses .* \(no such role\)') as error:
+    chat.render(tokenizer, TURNS)
+  assert '\n' not in str(error.value)
+
+
+def test_where_nobody_answers_nothing_is_learned():
+  assert learned(made('<|user|>$<|end|>', '<|assistant|>$<|end|>'), TURNS[:1]) == []

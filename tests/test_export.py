@@ -1,6 +1,7 @@
 """What is exported stops where the run stopped, in transformers too, and says the same."""
 
 import json
+import types
 
 import fielded
 import jax
@@ -75,7 +76,12 @@ def test_transformers_stops_where_the_run_stopped(name, tmp_path):
   transformers = pytest.importorskip('transformers')
   torch = pytest.importorskip('torch')
   tokenizer = fielded.fielded(name)
-  start(tmp_path / 'start', tokenizer, SAYS[name], generation_config=KEPT | dict(eos_token_id=2))
+  start(
+    tmp_path / 'start',
+    tokenizer,
+    SAYS[name],
+    generation_config=KEPT | dict(eos_token_id=2, _from_model_config=True),
+  )
   out = trained(tmp_path, rows_in(tmp_path), path=str(tmp_path / 'start'))
   model = transformers.AutoModelForCausalLM.from_pretrained(out)
   found = transformers.AutoTokenizer.from_pretrained(out)
@@ -85,7 +91,7 @@ def test_transformers_stops_where_the_run_stopped(name, tmp_path):
   )
   assert found.decode(said[0]) == 'Q' + SAYS[name].removesuffix('xyz')
   kept = json.loads((out / 'generation_config.json').read_text())
-  assert kept.items() >= KEPT.items()
+  assert kept.items() >= KEPT.items() and '_from_model_config' not in kept
   assert kept.get('stop_strings', []) == stops.stop_texts(tokenizer)
   assert kept['eos_token_id'] == json.loads((out / 'config.json').read_text())['eos_token_id']
   assert kept['pad_token_id'] == tokenizer.pad_token_id
@@ -130,6 +136,38 @@ def test_a_model_from_scratch_is_exported_with_its_tokenizer(tmp_path):
   assert (kept.eos_token_id, kept.pad_token_id, kept.bos_token_id) == (2, 0, 1)
   assert (found.eos_token_id, found.pad_token_id, found.bos_token_id) == (2, 0, 1)
   assert transformers.AutoModelForCausalLM.from_pretrained(out).config.eos_token_id == 2
+
+
+@pytest.mark.parametrize(
+  'value, texts', [(None, []), ([], []), ('###', ['###']), (['###', '\nQ'], ['###', '\nQ'])]
+)
+def test_texts_of_the_generation_config_end_answers_too(value, texts, tmp_path):
+  tokenizer = fielded.bytewise(['</s>'], eos_token='</s>')
+  (tmp_path / 'generation_config.json').write_text(json.dumps(dict(stop_strings=value)))
+  stops.set_stop_texts(tokenizer, hub.stop_strings(str(tmp_path)))
+  assert stops.stop_texts(tokenizer) == texts
+  said = text.encode(tokenizer, 'a\nb###c\nQ')
+  assert text.completion(tokenizer, said) == ('a\nb' if texts else 'a\nb###c\nQ')
+  assert (stops.stop_table(tokenizer, len(tokenizer)) is None) == (not texts)
+
+
+@pytest.mark.parametrize('value', [7, [7], [''], ['a', None], {}])
+def test_a_stop_string_that_is_no_text_is_an_error(value, tmp_path):
+  (tmp_path / 'generation_config.json').write_text(json.dumps(dict(stop_strings=value)))
+  with pytest.raises(UserError, match=r'generation_config.json: stop_strings=.* no text'):
+    hub.stop_strings(str(tmp_path))
+
+
+@pytest.mark.parametrize('pad', [None, -1, 10**6, '0', 1])
+def test_padding_that_is_no_token_is_that_of_the_tokenizer(pad):
+  tokenizer = fielded.fielded('chatml')
+  model = types.SimpleNamespace(architecture=types.SimpleNamespace(vocab_size=len(tokenizer)))
+  session = types.SimpleNamespace(tokenizer=tokenizer, stop=[2, 5], model=model)
+  found = export.token_ids(session, dict(pad_token_id=pad, bos_token_id=pad))
+  assert found['eos_token_id'] == [2, 5]
+  own = pad if pad == 1 else tokenizer.pad_token_id
+  assert found['pad_token_id'] == own
+  assert found['bos_token_id'] == (pad if pad == 1 else tokenizer.bos_token_id)
 
 
 @pytest.mark.parametrize(

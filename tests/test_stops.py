@@ -182,6 +182,22 @@ def test_a_letter_that_was_made_the_padding_stays_in_texts():
   assert state == 2
 
 
+@pytest.mark.parametrize('pad', ['a', 'e', '>', ' ', '\n', 'Ġ', '?', '#'])
+def test_any_letter_may_be_the_padding(pad):
+  tokenizer = bytewise(['</s>'], eos_token='</s>', pad_token=pad)
+  line = 'wow! a\nb > "e" # ?'
+  assert text.decode(tokenizer, text.encode(tokenizer, line)) == line
+  for template, end in (('chatml', '<|im_end|>'), ('plain', '\n</turn>')):
+    tokenizer.chat_template = fielded(template).chat_template
+    turns = [dict(role='user', content=line), dict(role='assistant', content=line)]
+    ids, learned = chat.learned(tokenizer, turns, lambda line: text.encode(tokenizer, line))
+    said = [id for id, mask in zip(ids, learned, strict=True) if mask]
+    assert tokenizer.decode(said) == line + end and text.completion(tokenizer, said) == line
+    assert line in text.decode(tokenizer, text.encode_prompt(tokenizer, turns[:1]))
+    assert text.stop_tokens(tokenizer) == [tokenizer.eos_token_id]
+    assert stops.stop_texts(tokenizer) == [end]
+
+
 def test_padding_that_is_eos_or_unknown_is_no_text():
   for pad in ('</s>', '<unk>'):
     tokenizer = bytewise(['</s>', '<unk>'], eos_token='</s>', unk_token='<unk>', pad_token=pad)

@@ -89,8 +89,8 @@ def test_plain_conversations_are_learned_by_content_and_end(name, merges):
     turns = conversation(seed, 0.0, FORMS[name].system)
     ids, mask = chat.learned(tokenizer, turns, encode)
     assert runs(tokenizer, ids, mask) == wanted(name, turns)
-    whole = chat.render(tokenizer, turns)
-    assert tokenizer.decode(ids) == whole[: len(tokenizer.decode(ids))]
+    if name != 'r1':  # It asks for a thought, and writes none.
+      assert chat.render(tokenizer, turns).startswith(tokenizer.decode(ids))
 
 
 @NAMES
@@ -120,7 +120,7 @@ def test_a_prompt_and_its_answer_are_those_of_the_whole_conversation(name):
     prompt, response = text.encode_example(tokenizer, example, 10**6)
     assert tokenizer.decode(response) == wanted(name, [*asked, last])[-1]
     sampled = text.encode_prompt(tokenizer, asked)
-    if name not in ('harmony', 'qwen3', 'r1'):  # They begin the answer by what is no content.
+    if name not in ('harmony', 'qwen3'):  # They begin the answer by what is no content.
       assert prompt == sampled
     short, long = sorted((prompt, sampled), key=len)
     assert long[: len(short)] == short

@@ -6,27 +6,35 @@ as an empty <think></think>, does not.
 """
 
 import functools
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rft_jax.data import templates
-from rft_jax.data.ends import PROBE, ends
+from rft_jax.data.ends import PROBE, ends, unlike
 from rft_jax.data.extents import extents
 from rft_jax.data.templates import Turns, check_template, named, raw
 from rft_jax.registry import ConfigError
 
 __all__ = ['Turns', 'check_template']
 GENERATION = re.compile(r'\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}')
-BEGIN, END = f'{PROBE}begin', f'{PROBE}end'
 
 
 def render(tokenizer, turns: Turns, ask: bool = False) -> str:
   """The text of a conversation; ask: up to where the assistant's next answer begins. Raises
   ConfigError where there is no template, and where it refuses the conversation."""
   check_template(tokenizer)
-  return raw(tokenizer, harmless(tokenizer, turns), ask)
+  clean = harmless(tokenizer, turns)
+  return asked_for(tokenizer, clean) if ask else raw(tokenizer, clean)
+
+
+def asked_for(tokenizer, turns: Turns) -> str:
+  """The text up to where the next answer begins, as an answer shows where the template does not."""
+  if not ends(tokenizer).mute:
+    return raw(tokenizer, turns, ask=True)
+  return raw(tokenizer, [*turns, dict(role='assistant', content=PROBE)]).rpartition(PROBE)[0]
 
 
 def harmless(tokenizer, turns: Turns) -> list[dict[str, Any]]:
@@ -80,6 +88,7 @@ def spans(
   """
   if chosen is None:
     chosen = [i for i, turn in enumerate(turns) if turn['role'] == 'assistant']
+  check_contents(turns)
   clean = harmless(tokenizer, turns)
   for i in chosen:
     _check_spelling(tokenizer, turns, i)
@@ -90,8 +99,18 @@ def spans(
     gap = ends(tokenizer).gap if turns[i]['role'] == 'assistant' else ''
     found.append((start - len(gap) if text[:start].endswith(gap) else start, place.end))
   if chosen and turns[chosen[-1]]['role'] == 'assistant':
-    _check_before(tokenizer, clean, chosen[-1], text[: places[-1].content[0]])
+    return _as_asked(tokenizer, clean, chosen, text, found)
   return text, found
+
+
+def check_contents(turns: Turns) -> None:
+  """Raises ConfigError for a content that is no text."""
+  for i, turn in enumerate(turns):
+    if not isinstance(turn.get('content'), str):
+      raise ConfigError(
+        f'turn {i + 1} ({turn.get("role")}) has {str(turn.get("content"))[:40]} as its content, '
+        'which is no text: write text, or leave the row out'
+      )
 
 
 def _check_spelling(tokenizer, turns: Turns, i: int) -> None:
@@ -113,20 +132,53 @@ def _ending(tokenizer) -> set[str]:
   return {known.middle.strip(), known.last.strip()}
 
 
-def _check_before(tokenizer, turns: Turns, i: int, before: str) -> None:
-  """Raises ConfigError where the sampler would see another conversation before answer i than the
-  text has, or where a system prompt or a question is left out of it."""
-  asked = raw(tokenizer, turns[:i], ask=True) if i else before
-  spoken = turns[i - 1]['content'].strip() if i else ''
-  heard = before.rfind(spoken) + len(spoken)  # Behind it the answer begins, in one way or another.
-  if before[:heard] != asked[:heard]:
+def _as_asked(
+  tokenizer, turns: Turns, chosen: Sequence[int], text: str, found: list[tuple[int, int]]
+) -> tuple[str, list[tuple[int, int]]]:
+  """Text and spans with the last answer behind what the sampler sees before it, where the template
+  writes something else there and this answer ends the conversation. Raises ConfigError where other
+  answers would follow something else too, and where a turn is left out."""
+  (start, end), i = found[-1], chosen[-1]
+  before, last = text[:start], i == len(turns) - 1
+  asked = asked_for(tokenizer, turns[:i]) if i else before
+  heard = _heard(tokenizer, turns[:i], asked)
+  other = before[:heard] != asked[:heard]
+  if other and not (last and len(chosen) == 1):
     raise ConfigError(
       f'{named(tokenizer)} writes the first {i} turns of a conversation in another way once more '
-      'follow, so what is learned would not be what is asked: use another template'
+      'follow, so what is learned would not be what is asked: keep conversations with one answer, '
+      'the last turn, or use another template'
     )
-  for n, turn in enumerate(turns[:i]):
+  begun = asked[start:].split() if asked.startswith(before) else []
+  own = begun and text[start:end].lstrip().startswith(begun[0])  # The answer begins so itself.
+  if other or (last and not own and not before.startswith(asked)):
+    before, more = asked, len(asked) - start
+    text, found = asked + text[start:], [*found[:-1], (len(asked), end + more)]
+  _check_heard(tokenizer, turns[:i], before)
+  return text, found
+
+
+def _heard(tokenizer, turns: Turns, asked: str) -> int:
+  """Where in a prompt the content of its last turn ends: behind it the answer begins, in one way or
+  another."""
+  if not turns:
+    return 0
+  content = turns[-1]['content']
+  core, probe = content.rstrip(), unlike(asked)
+  trail = content[len(core) :]
+  marked = asked_for(tokenizer, [*turns[:-1], {**turns[-1], 'content': core + probe + trail}])
+  at = marked.find(probe)
+  if at < 0 or marked[:at] != asked[:at]:
+    at = asked.rfind(core.strip()) + len(core.strip())
+  return at
+
+
+def _check_heard(tokenizer, turns: Turns, before: str) -> None:
+  """Raises ConfigError where what others said is left out; a template may write it as JSON."""
+  for n, turn in enumerate(turns):
     content = turn['content'].strip()
-    if turn['role'] in ('system', 'user', 'developer') and content not in before:
+    forms = content, json.dumps(content, ensure_ascii=False)[1:-1]
+    if turn['role'] != 'assistant' and not any(form in before for form in forms):
       raise ConfigError(
         f'{named(tokenizer)} leaves out or changes turn {n + 1} ({turn["role"]}: '
         f'{" ".join(content.split())[:40]!r}): leave it out, or use another template'
@@ -138,6 +190,7 @@ def learned(
 ) -> tuple[list[int], list[bool]]:
   """Token ids of a conversation, and which of them are learned: the turns that the template marks
   by {% generation %}, else all of the assistant. Raises ConfigError as `spans` does."""
+  check_contents(turns)
   text, found = spans(tokenizer, turns, marked(tokenizer, turns))
   pieces = cut(text, [edge for span in found for edge in span], encode)
   for piece, (start, end) in zip(pieces[1::2], found, strict=True):
@@ -161,11 +214,13 @@ def marked(tokenizer, turns: Turns) -> list[int] | None:
   template = templates.source(tokenizer)
   if not GENERATION.search(template):
     return None
-  place = lambda match: f'{{{{{match[1]} "{END if match[2] else BEGIN}" {match[3]}}}}}'
-  probed = [{**turn, 'content': f'{turn["content"]}{PROBE}{i}x'} for i, turn in enumerate(turns)]
+  word = unlike(''.join(turn['content'] for turn in turns))
+  begin, end = f'{word}begin', f'{word}end'
+  place = lambda match: f'{{{{{match[1]} "{end if match[2] else begin}" {match[3]}}}}}'
+  probed = [{**turn, 'content': f'{turn["content"]}{word}{i}x'} for i, turn in enumerate(turns)]
   text = raw(tokenizer, probed, template=GENERATION.sub(place, template))
-  inside = [part.partition(END)[0] for part in text.split(BEGIN)[1:]]
-  found = [i for i in range(len(turns)) if any(f'{PROBE}{i}x' in part for part in inside)]
+  inside = [part.partition(end)[0] for part in text.split(begin)[1:]]
+  found = [i for i in range(len(turns)) if any(f'{word}{i}x' in part for part in inside)]
   return found or None
 
 

@@ -20,12 +20,22 @@ CLOSING = '>])}'
 class Ends(NamedTuple):
   """middle, last: the text from the content of an answer to the end of its turn, where more turns
   follow and where none does; '' for none. gap: white space that stands between where an answer is
-  asked for and where it begins. marks: added tokens that part turns."""
+  asked for and where it begins. marks: added tokens that part turns. mute: an answer that is asked
+  for is not begun."""
 
   middle: str
   last: str
   gap: str
   marks: frozenset[str]
+  mute: bool = False
+
+
+def unlike(text: str) -> str:
+  """A word that the text does not contain."""
+  word = PROBE
+  while word in text:
+    word += 'q'
+  return word
 
 
 def ends(tokenizer) -> Ends:
@@ -50,16 +60,24 @@ def _ends(tokenizer, template: str, special: tuple[str, ...]) -> Ends:
   pieces = _split(between or tail, known)
   marks = frozenset(piece for piece in pieces if piece in known)
   opening = short.partition(f'{PROBE}a')[0]
-  gap = _gap(raw(tokenizer, turns[:1], ask=True), before)
+  asked = raw(tokenizer, turns[:1], ask=True)
+  mute = asked == raw(tokenizer, turns[:1]) and asked.rstrip() != before.rstrip()
+  middle, last = _pair(tokenizer, between, tail, opening)
+  return Ends(middle, last, '' if mute else _gap(asked, before), marks, mute)
+
+
+def _pair(tokenizer, between: str | None, tail: str, opening: str) -> tuple[str, str]:
+  """middle and last. between: what stands between an answer and the next question; tail: what is
+  behind the last; opening: what is before the first question."""
+  known = added_tokens(tokenizer)
+  last = _upto_mark(tail, known)
   if between is None:
-    last = _upto_mark(tail, known)
-    return Ends(last, last, gap, marks)
+    return last, last
   common = _shared(between, tail, known)
   if common.strip():
     end = _upto_mark(common, known)
-    return Ends(end, end, gap, marks)
-  middle = _own(between, opening, known, tokenizer.bos_token)
-  return Ends(middle, _upto_mark(tail, known), gap, marks)
+    return end, end
+  return _own(between, opening, known, tokenizer.bos_token), last
 
 
 def _between(tokenizer, turns) -> str | None:

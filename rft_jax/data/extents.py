@@ -7,7 +7,7 @@ what stands before the mark must be the content as it was given, but for white s
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rft_jax.data.ends import PROBE, ends
+from rft_jax.data.ends import PROBE, ends, unlike
 from rft_jax.data.templates import Turns, named, raw
 from rft_jax.registry import ConfigError
 
@@ -35,6 +35,8 @@ def extents(tokenizer, turns: Turns, chosen: Sequence[int]) -> tuple[str, list[P
 
   Raises ConfigError where a content cannot be found as it is, or has no end.
   """
+  if not chosen:
+    return raw(tokenizer, turns), []
   try:
     text, contents = _contents(tokenizer, turns, chosen)
   except Changed as error:
@@ -62,9 +64,7 @@ def _contents(tokenizer, turns: Turns, chosen: Sequence[int]) -> tuple[str, list
 
 
 def _probes(text: str, count: int) -> list[str]:
-  word = PROBE
-  while word in text:
-    word += 'q'
+  word = unlike(text)
   return [f'{word}{i}x' for i in range(count)]
 
 
@@ -195,11 +195,11 @@ def _continued(tokenizer, turns: Turns, chosen, error: Changed) -> tuple[str, li
     raise error from None
   start, stop = places[-1].content
   asked = raw(tokenizer, turns[:-1], ask=True)
-  opening, begun = text[:start], asked[start:].strip()
+  opening, begun = text[:start], asked[start:].split()[:1]
   if not core or not asked.startswith(opening) or not _dropped(tokenizer, turns, opening):
     raise error
-  if not begun or not core.startswith(begun):
-    if begun and begun in core:
+  if not begun or not core.startswith(begun[0]):
+    if begun and begun[0] in core:
       raise error
     opening = asked
   said, mark = text[start:stop].replace(PROBE, core), text[stop : places[-1].end]

@@ -51,10 +51,17 @@ def stop_tokens(tokenizer, encode: Callable[[str], list[int]]) -> list[int]:
   return list(dict.fromkeys(id for id in found if id is not None))
 
 
+def set_stop_texts(tokenizer, texts: Sequence[str]) -> None:
+  """From now on these end its answers too."""
+  tokenizer.stop_texts = tuple(texts)
+
+
 def stop_texts(tokenizer) -> list[str]:
-  """The ends of turns that are ordinary text: it can be written in several ways."""
+  """The ends of turns that are ordinary text, which can be written in several ways; and the texts
+  of `set_stop_texts`."""
   added = tuple(added_tokens(tokenizer))
   texts = [text for text in turn_ends(tokenizer) if not text.endswith(added)]
+  texts += [text for text in getattr(tokenizer, 'stop_texts', ()) if text not in texts]
   return [a for a in texts if not any(b != a and b in a for b in texts)]
 
 

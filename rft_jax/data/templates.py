@@ -69,8 +69,9 @@ def raw(tokenizer, turns: Turns, ask: bool = False, template: str | None = None)
     )
   except BROKEN as error:
     roles = ', '.join(str(turn.get('role')) for turn in turns)
+    reason = ' '.join(str(error).split())
     raise ConfigError(
-      f'{named(tokenizer)} refuses a conversation of {roles} ({error}): change the turns, leave '
+      f'{named(tokenizer)} refuses a conversation of {roles} ({reason}): change the turns, leave '
       'the system prompt out, or use another chat template'
     ) from error
 
@@ -110,12 +111,14 @@ def parse_date(day: str) -> datetime.datetime:
 
 
 def added_tokens(tokenizer) -> dict[str, int]:
-  """Texts that are one token wherever they stand, whatever is around them: special or not."""
+  """Texts that are one token wherever they stand, whatever is around them, special or not; no
+  ordinary text."""
   found = {str(t): i for i, t in getattr(tokenizer, 'added_tokens_decoder', {}).items()}
   special = {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
   if getattr(tokenizer, 'split_special_tokens', False):
     return {}
-  return {text: id for text, id in (found | special).items() if text.strip() and id is not None}
+  known, plain = found | special, ordinary(tokenizer)
+  return {t: i for t, i in known.items() if t.strip() and t not in plain and i is not None}
 
 
 def ordinary(tokenizer) -> frozenset[str]:
@@ -128,9 +131,11 @@ def ordinary(tokenizer) -> frozenset[str]:
 def _ordinary(tokenizer, special: tuple[str, ...]) -> frozenset[str]:
   ends = {tokenizer.eos_token, tokenizer.bos_token}
   doubtful = [t for t in special if not BRACKETED.search(t) and t not in ends]
+  short = frozenset(t for t in doubtful if len(t.strip()) < 2)
   backend = getattr(tokenizer, 'backend_tokenizer', None)
   if not doubtful or backend is None:
-    return frozenset(t for t in doubtful if len(t.strip()) == 1)
+    return short
   plain = Tokenizer.from_str(json.dumps(json.loads(backend.to_str()) | dict(added_tokens=[])))
-  spelled = lambda t: plain.encode(t, add_special_tokens=False).ids
-  return frozenset(t for t in doubtful if spelled(t) == [tokenizer.convert_tokens_to_ids(t)])
+  ids = {t: tokenizer.convert_tokens_to_ids(t) for t in doubtful}
+  said = lambda id: plain.encode(plain.decode([id]), add_special_tokens=False).ids
+  return short | {t for t, id in ids.items() if id is not None and said(id) == [id]}

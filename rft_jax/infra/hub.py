@@ -115,6 +115,19 @@ def generation(directory: str) -> dict[str, Any]:
   return json_object(file) if os.path.isfile(file) else {}
 
 
+def stop_strings(directory: str) -> list[str]:
+  """The texts of the generation config that end an answer. Raises HubError for what is no text."""
+  value = generation(directory).get('stop_strings')
+  texts = value if isinstance(value, list) else [] if value is None else [value]
+  wrong = [text for text in texts if not isinstance(text, str) or not text]
+  if wrong:
+    raise HubError(
+      f'{directory}/generation_config.json: stop_strings={value!r} names {wrong[0]!r}, which is no '
+      'text: write a list of texts, or leave it out'
+    )
+  return texts
+
+
 def json_object(file: str) -> dict[str, Any]:
   """Raises HubError for what is no JSON object."""
   try:

@@ -57,8 +57,9 @@ def generation_entries(session: Session) -> dict:
   """Of the generation_config.json: those that the checkpoint came with, and where answers stop."""
   directory = session.model.directory
   found = hub.generation(directory) if directory else {}
-  texts = [*(found.get('stop_strings') or []), *stop_texts(session.tokenizer)]
-  stop = dict(stop_strings=list(dict.fromkeys(texts))) if texts else {}
+  texts = stop_texts(session.tokenizer)
+  stop = dict(stop_strings=texts) if texts else {}
+  found.pop('_from_model_config', None)  # transformers would pass these entries over.
   return found | token_ids(session, found) | stop
 
 
@@ -67,10 +68,11 @@ def token_ids(session: Session, found: dict) -> dict:
   those of the tokenizer."""
   tokenizer, stop = session.tokenizer, session.stop
   stop = sorted(stop, key=lambda id: id != tokenizer.eos_token_id)
-  pad, bos = tokenizer.pad_token_id, tokenizer.bos_token_id
+  known = range(session.model.architecture.vocab_size)
+  token = lambda *ids: next((i for i in ids if type(i) is int and i in known), None)
   ids = dict(
     eos_token_id=stop[0] if len(stop) == 1 else stop or None,
-    pad_token_id=found.get('pad_token_id', pad if pad is not None else stop[0] if stop else None),
-    bos_token_id=found.get('bos_token_id', bos),
+    pad_token_id=token(found.get('pad_token_id'), tokenizer.pad_token_id, *stop),
+    bos_token_id=token(found.get('bos_token_id'), tokenizer.bos_token_id),
   )
   return {name: id for name, id in ids.items() if id is not None}

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from rft_jax.config import base
-from rft_jax.data.stops import stop_texts
+from rft_jax.data.stops import set_stop_texts, stop_texts
 from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
 from rft_jax.infra.hub_config import completed
@@ -65,6 +65,7 @@ def open_model(config: Any, placement: Placement) -> Model:
       f'{directory}: its tokenizer has {len(tokenizer)} tokens, its config.json vocab_size='
       f'{architecture.vocab_size}: name the tokenizer that belongs to it by tokenizer='
     )
+  set_stop_texts(tokenizer, hub.stop_strings(directory))
   stop = sorted({*hub.stop_ids(directory, tokenizer), *stop_tokens(tokenizer)})
   check_stops(tokenizer, stop)
   return Model(architecture, tokenizer, directory, stop, settings.param_dtype)
