@@ -151,7 +151,7 @@ def test_a_template_that_refuses_a_row_spoils_that_row_alone():
   write([*TALK, dict(m=[dict(role='system', content='be brief'), user('x'), assistant('y')])])
   c = config('gemma', **SFT, task=spec(**M))
   with pytest.raises(
-    ConfigError, match='row 9: the chat template .* refuses a conversation of system'
+    ConfigError, match=r'row 9: the chat template .* refuses a conversation of system'
   ):
     fitted(open_session(c))
   c.learn.task = spec(**M, bad='skip')

@@ -11,7 +11,7 @@ from rft_jax.data.files import Again, BadRow, Lines, Lost, as_text, lines, unpac
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
-GAP = re.compile(r'[\s,]*')
+GAP = re.compile(r'[\s,\ufeff]*')
 PEEK = 2  # lines, the first of which may be bad
 ROOT = 'data'  # the name of the list in {"data": [...]}
 
