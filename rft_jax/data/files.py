@@ -157,13 +157,15 @@ def check_text(head: bytes, path: str) -> None:
 def lines(path: str, wanted: str = '') -> Iterator[bytes]:
   """The lines of a file in turn, with their ends; what follows the last end of a damaged file is
   no line. Raises as `unpacked` does."""
-  rest = b''
+  begun: list[bytes] = []  # parts of a line: a whole file may be one
   for block in unpacked(path, wanted):
-    *whole, rest = (rest + block).split(b'\n')
-    for line in whole:
-      yield line + b'\n'
-  if rest:
-    yield rest
+    first, *others = block.split(b'\n')
+    begun.append(first)
+    for following in others:
+      yield b''.join(begun) + b'\n'
+      begun = [following]
+  if any(begun):
+    yield b''.join(begun)
 
 
 def as_text(data: bytes) -> str:

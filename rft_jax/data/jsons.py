@@ -21,8 +21,8 @@ def json_rows(path: str) -> Sequence[Any]:
   there = (line for line in Again(lambda: lines(path)) if isinstance(line, bytes) and line.strip())
   first = list(itertools.islice(there, PEEK))
   listed = bool(first) and as_text(first[0]).lstrip()[:1] == '['
-  whole = [value for value in map(attempted, first) if isinstance(value, dict)]
-  if whole and not listed and not rooted(whole[0]):
+  whole = [] if listed else [v for v in map(attempted, first) if isinstance(v, dict)]
+  if whole and not rooted(whole[0]):
     return Lines(path)
   text, lost = read(path)
   found = spans(text)
