@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import random
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from rft_jax.config import expand, stage
 from rft_jax.data import fitting
 from rft_jax.data.recorded import Recorded, encode
 from rft_jax.data.stream import Stream
+from rft_jax.evaluators.report import batch_size
 from rft_jax.modes.fitted import check_same, fitted, kinds, others
 from rft_jax.modes.session import DEMONSTRATIONS, algorithm_of, open_session
 from rft_jax.registry import ConfigError, UserError
@@ -228,28 +230,6 @@ def test_a_second_start_knows_the_rows_of_the_first(monkeypatch):
       session_of(stage, options, bad='skip')
 
 
-@pytest.mark.slow
-def test_worker_processes_find_the_same(monkeypatch):
-  write([dict(prompt='x' * (1 + i % 11), r='y') for i in range(40)])
-  tokenizer = talking()
-  check = functools.partial(
-    encode, kinds=('prompts',), tokenizer=tokenizer, max_prompt=8, max_new=8
-  )
-  rest = make_task(spec(response='r', bad='skip'), tokenizer).fitting
-  monkeypatch.setattr(fitting, 'cores', lambda: 2)
-  monkeypatch.setattr(fitting, 'CHUNK', 5)
-  here = rest(dict(train=check, test=check))
-  monkeypatch.setattr(fitting, 'known_file', lambda key, encode: None)
-  monkeypatch.setattr(fitting, 'PATIENCE', 0)
-  monkeypatch.setattr(fitting, 'WORTH', -1)
-  there = make_task(spec(response='r', bad='skip'), tokenizer).fitting(
-    dict(train=check, test=check)
-  )
-  assert there.skipped() == here.skipped() > 5
-  places = lambda task: [task.example('train', i).place for i in range(task.size('train'))]
-  assert places(there) == places(here)
-
-
 def test_a_file_that_was_replaced_is_read_anew_whatever_its_date_says():
   for text in ('old', 'new'):
     write([dict(prompt=text)])
@@ -320,3 +300,16 @@ def test_a_leading_tilde_is_the_users_folder_in_every_path(tmp_path, monkeypatch
   assert open_session(c).tasks['learn'].size('train') == 8
   assert main.at_home('--workdir=~/run') == f'--workdir={tmp_path}/run'
   assert main.at_home('--config.learn.stop=a~b') == '--config.learn.stop=a~b'
+
+
+@pytest.mark.parametrize(
+  'available, wanted', [(1, 4), (5, 4), (7, 4), (8, 8), (99, 32), (None, 32)]
+)
+def test_evaluations_share_what_held_out_rows_there_are(available, wanted):
+  stage = SimpleNamespace(
+    config=SimpleNamespace(evaluate=SimpleNamespace(prompts=32), prompts=8, group=1),
+    placement=SimpleNamespace(shards=4),
+    task=Task(lambda split, i: None, lambda split: available),
+  )
+  whole, batch = batch_size(stage)
+  assert whole == wanted and whole % batch == 0 == batch % 4

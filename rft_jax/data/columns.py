@@ -1,6 +1,7 @@
 """From a row of a data set to an Example: which column is what."""
 
 import numbers
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ class Columns(NamedTuple):
     """The column that an example is found by."""
     return self.text or self.messages or self.prompt
 
-  def example(self, row: dict[str, Any]) -> Example:
+  def example(self, row: Mapping[str, Any]) -> Example:
     """Raises BadRow where a column is missing, empty or of the wrong type."""
     answer = self._answer(row)
     if self.text:
@@ -91,7 +92,7 @@ class Columns(NamedTuple):
     return text(row, self.answer)
 
 
-def reply(row: dict[str, Any], name: str) -> tuple[Turns, str]:
+def reply(row: Mapping[str, Any], name: str) -> tuple[Turns, str]:
   """A response: a text, or a conversation that ends with it, after what comes before."""
   if '{' in name or not isinstance(listed(column(row, name)), list):
     return (), text(row, name)

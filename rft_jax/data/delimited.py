@@ -3,6 +3,7 @@ only: reading goes on with the next one."""
 
 import collections
 import csv
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,14 +11,17 @@ from rft_jax.data.files import BadRow, as_text, lines
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
+OTHERS = ';\t|'  # what stands between fields where a header has no comma, as Excel writes it
 LONGEST = 2**26  # characters of a field: a quote that is never closed ends there
 
 
 def csv_rows(path: str, delimiter: str, wanted: str = '') -> Iterator[dict | BadRow]:
-  """Raises ConfigError for a header that cannot be used, and as files.lines does."""
-  found = records(
-    (as_text(part) for line in lines(path, wanted) for part in ended(line)), delimiter
-  )
+  """Raises ConfigError for a header that cannot be used, and as files.lines does. A header without
+  commas says what stands in their place."""
+  parts = (as_text(part) for line in lines(path, wanted) for part in ended(line))
+  first = next((part for part in parts if part.strip()), '')
+  delimiter = next((mark for mark in delimiter + OTHERS if mark in first), delimiter)
+  found = records(itertools.chain([first], parts), delimiter)
   header = next(found, None)
   if header is None:
     return

@@ -19,6 +19,7 @@ from rft_jax.registry import ConfigError, UserError
 
 BLOCK = 2**20
 WIDE = (b'\xff\xfe', b'\xfe\xff')  # the marks that UTF-16 and UTF-32 begin with
+NO_TEXT = {b'\x1f\x8b': 'gzip', b'PK\3\4': 'zip', b'PAR1': 'parquet', b'\x28\xb5\x2f\xfd': 'zstd'}
 ANEW = 'put back what it was, or start again in another --workdir'
 Stamp = tuple[int, int, int]
 
@@ -99,7 +100,9 @@ def packed(path: str) -> bool:
 
 
 def opened(path: str, buffering: int = -1) -> Any:
-  """A file of bytes. Raises ConfigError where it cannot be read."""
+  """A file of bytes. Raises ConfigError where it cannot be read, or only once."""
+  if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+    raise ConfigError(f'{path} is a pipe or a device, which can be read but once: write a file')
   try:
     return open(path, 'rb', buffering)
   except OSError as error:
@@ -135,13 +138,15 @@ def blocks(file, path: str) -> Iterator[bytes]:
     if not block:
       return
     if first:
-      check_narrow(block[:4], path)
+      check_text(block[:4], path)
     yield block
     first = False
 
 
-def check_narrow(head: bytes, path: str) -> None:
-  """Raises ConfigError for texts in units of two or four bytes."""
+def check_text(head: bytes, path: str) -> None:
+  """Raises ConfigError for texts in units of two or four bytes, and for what is no text."""
+  if kind := next((NO_TEXT[mark] for mark in NO_TEXT if head.startswith(mark)), None):
+    raise ConfigError(f'{path} holds {kind}, which its name does not say: rename or unpack it')
   narrow = len(head) < 4 or not any(head) or b'\0\0' not in (head[::2], head[1::2])
   if head[:2] in WIDE or not narrow:
     raise ConfigError(
@@ -152,19 +157,21 @@ def check_narrow(head: bytes, path: str) -> None:
 def lines(path: str, wanted: str = '') -> Iterator[bytes]:
   """The lines of a file in turn, with their ends; what follows the last end of a damaged file is
   no line. Raises as `unpacked` does."""
-  rest = b''
+  begun: list[bytes] = []  # parts of a line: a whole file may be one
   for block in unpacked(path, wanted):
-    *whole, rest = (rest + block).split(b'\n')
-    for line in whole:
-      yield line + b'\n'
-  if rest:
-    yield rest
+    first, *others = block.split(b'\n')
+    begun.append(first)
+    for following in others:
+      yield b''.join(begun) + b'\n'
+      begun = [following]
+  if any(begun):
+    yield b''.join(begun)
 
 
 def as_text(data: bytes) -> str:
   """Never fails: bytes that are no UTF-8 become halves of characters, which `columns` refuses in
   the rows that use them."""
-  return data.decode('utf-8', 'surrogateescape').removeprefix('\ufeff')
+  return data.decode('utf-8', 'surrogateescape').lstrip('\ufeff')
 
 
 def digest(path: str) -> str:

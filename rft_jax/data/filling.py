@@ -77,7 +77,7 @@ def check_template(name: str, template: str) -> None:
     raise ConfigError(f'{name}={template!r} is no template ({error}): write {{{{ for {{') from error
 
 
-def filled(row: dict[str, Any], template: str) -> str:
+def filled(row: Mapping[str, Any], template: str) -> str:
   """Raises BadRow where a field is missing, or cannot be written as the template asks."""
   try:
     return FILLING.vformat(template, (), row)
@@ -100,7 +100,7 @@ def checked_text(value: str, what: str) -> str:
   return value
 
 
-def text(row: dict[str, Any], name: str) -> str:
+def text(row: Mapping[str, Any], name: str) -> str:
   """The text of a column or template. Raises BadRow where there is none."""
   value = filled(row, name) if '{' in name else column(row, name)
   if not isinstance(value, str):

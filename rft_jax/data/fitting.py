@@ -5,16 +5,16 @@ Rows are encoded here; what would take long goes on in worker processes.
 """
 
 import collections
-import concurrent.futures
 import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
+import pickle
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,10 +23,11 @@ import numpy as np
 
 from rft_jax.data import chat
 from rft_jax.data.reading import Table, described
+from rft_jax.infra.drawing import AHEAD, Drawers
 from rft_jax.infra.launch import cache_folder
 from rft_jax.infra.progress import Progress
 from rft_jax.infra.workdir import write_json
-from rft_jax.registry import ConfigError
+from rft_jax.registry import ConfigError, UserError
 from rft_jax.types import Example
 
 Encode = Callable[[Example], object]
@@ -43,7 +44,7 @@ def fit(table: Table, encode: functools.partial, key: str, size: int | None = No
   """The table without the rows that `encode` refuses, which its reader counts; size: nobody needs
   more good ones. key: tells the rows from others, '' where nobody knows. Raises ConfigError for the
   first bad row unless they are left out."""
-  file = known_file(key, encode) if key else None
+  file = known_file(f'{key} {hashed(table.kept.tobytes().hex())}', encode) if key else None
   known = stored(file) if file else None
   found = bad_rows(table, encode, size) if known is None else known
   bad = []
@@ -59,9 +60,11 @@ def fit(table: Table, encode: functools.partial, key: str, size: int | None = No
 
 
 def stored(file: pathlib.Path) -> list[Any] | None:
+  """None where there is nothing, or nothing that can be read."""
   try:
-    return json.loads(file.read_text())['bad']
-  except (OSError, ValueError, KeyError):
+    bad = json.loads(file.read_text())['bad']
+    return [(int(number), str(place), str(reason)) for number, place, reason in bad]
+  except (OSError, ValueError, KeyError, TypeError):
     return None
 
 
@@ -90,30 +93,43 @@ def judged(table: Table, encode: Encode) -> Iterator[tuple[int, list[str], list[
   for start in range(0, size, CHUNK):
     spent = time.monotonic() - began
     left = spent * (size - start) / max(start, 1)  # seconds, as far as one can tell
-    if spent > PATIENCE and left > 2 * WORTH and cores() > 1:
-      yield from helped(table, encode, start)
+    if spent > PATIENCE and left > 2 * WORTH and cores() > 1 and (known := pickled(encode)):
+      yield from helped(table, encode, known, start)
       return
     examples = rows(table, start)
     yield start, [e.place for e in examples], faults(encode, examples)
 
 
-def helped(table: Table, encode: Encode, start: int) -> Iterator[tuple[int, list[str], list[str]]]:
-  """The same from a row on, in worker processes; a few parts wait, however many rows there are."""
-  context = multiprocessing.get_context('spawn')
+def helped(
+  table: Table, encode: Encode, known: bytes, start: int
+) -> Iterator[tuple[int, list[str], list[str]]]:
+  """The same from a row on, in worker processes; a few parts wait, however many rows there are.
+  known: the pickled `encode`. What a process that died should have done is done here."""
   starts = iter(range(start, len(table.kept), CHUNK))
   waiting: collections.deque[Any] = collections.deque()
-  with concurrent.futures.ProcessPoolExecutor(cores(), context, begin, (encode,)) as pool:
-    try:
-      for number in itertools.chain(starts, [None] * 4 * cores()):
-        if number is not None:
-          examples = rows(table, number)
-          places = [e.place for e in examples]
-          waiting.append((number, places, pool.submit(faults_there, examples)))
-        if waiting and (number is None or len(waiting) >= 4 * cores()):
-          first, places, future = waiting.popleft()
-          yield first, places, future.result()
-    finally:
-      pool.shutdown(cancel_futures=True)
+  with tempfile.NamedTemporaryFile() as file, contextlib.closing(Drawers(cores())) as pool:
+    file.write(known)
+    file.flush()
+    for number in itertools.chain(starts, [None] * 4 * cores()):
+      if number is not None:
+        examples = rows(table, number)
+        call = f'{__name__}:faults_there', file.name, pickle.dumps(examples)
+        waiting.append((number, examples, pool.start(call, AHEAD)))
+      if waiting and (number is None or len(waiting) >= 4 * cores()):
+        first, examples, future = waiting.popleft()
+        try:
+          reasons = future.result()
+        except UserError:
+          reasons = faults(encode, examples)
+        yield first, [e.place for e in examples], reasons
+
+
+def pickled(encode: Encode) -> bytes:
+  """b'' for what no other process can have, as a tokenizer that a notebook made."""
+  try:
+    return pickle.dumps(encode)
+  except Exception:  # each class raises what it likes
+    return b''
 
 
 def cores() -> int:
@@ -137,16 +153,14 @@ def fault(encode: Encode, example: Example) -> str:
   return ''
 
 
-THERE: dict[str, Encode] = {}
+def faults_there(file: str, examples: bytes) -> list[str]:
+  """In a worker process, which does not run the user's script: of pickles."""
+  return faults(unpickled(file), pickle.loads(examples))
 
 
-def begin(encode: Encode) -> None:
-  os.environ['JAX_PLATFORMS'] = 'cpu'
-  THERE['encode'] = encode
-
-
-def faults_there(examples: list[Example]) -> list[str]:
-  return faults(THERE['encode'], examples)
+@functools.lru_cache(maxsize=1)
+def unpickled(file: str) -> Encode:
+  return pickle.loads(pathlib.Path(file).read_bytes())
 
 
 def known_file(key: str, encode: functools.partial) -> pathlib.Path:

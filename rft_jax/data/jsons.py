@@ -11,7 +11,7 @@ from rft_jax.data.files import Again, BadRow, Lines, Lost, as_text, lines, unpac
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError
 
-GAP = re.compile(r'[\s,]*')
+GAP = re.compile(r'[\s,\ufeff]*')
 PEEK = 2  # lines, the first of which may be bad
 ROOT = 'data'  # the name of the list in {"data": [...]}
 
@@ -21,8 +21,8 @@ def json_rows(path: str) -> Sequence[Any]:
   there = (line for line in Again(lambda: lines(path)) if isinstance(line, bytes) and line.strip())
   first = list(itertools.islice(there, PEEK))
   listed = bool(first) and as_text(first[0]).lstrip()[:1] == '['
-  whole = [value for value in map(attempted, first) if isinstance(value, dict)]
-  if whole and not listed and not rooted(whole[0]):
+  whole = [] if listed else [v for v in map(attempted, first) if isinstance(v, dict)]
+  if whole and not rooted(whole[0]):
     return Lines(path)
   text, lost = read(path)
   found = spans(text)

@@ -1,8 +1,9 @@
 """Rows of a parquet file by number, unpacked into a temporary file that is mapped into memory."""
 
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,37 @@ from rft_jax.registry import ConfigError
 ROWS = 1024
 
 
-def parquet_row(row: Any) -> dict[str, Any]:
-  """Of a table of one row."""
-  return row.to_pylist()[0]
+class Row(Mapping):
+  """A table of one row by column. Only what is asked for is made an object of Python, which may not
+  be able to hold it."""
+
+  def __init__(self, table: Any):
+    self.table = table
+
+  def __getitem__(self, name: str) -> Any:
+    column = self.table.column(name)
+    return exact(column[0].as_py(), column.type)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.table.schema.names)
+
+  def __len__(self) -> int:
+    return len(self.table.schema.names)
+
+
+def exact(value: Any, kind: Any) -> Any:
+  """The value with its floats of less than 64 bits as people wrote them: 0.1, not 0.10000000149."""
+  import pyarrow as pa
+
+  if value is None:
+    return None
+  if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+    return float(str(kind.to_pandas_dtype()(value)))
+  if pa.types.is_struct(kind):
+    return {field.name: exact(value[field.name], field.type) for field in kind}
+  if isinstance(value, list) and not pa.types.is_map(kind):
+    return [exact(item, kind.value_type) for item in value]
+  return value
 
 
 class ParquetRows:
@@ -75,7 +104,8 @@ def batches(path: str, wanted: str = '') -> Iterator[Any]:
     if twice := next((n for n in schema.names if schema.names.count(n) > 1), None):
       raise ConfigError(f'{path} has two columns {twice!r}: rename one')
     yield schema
-    found = table.iter_batches(ROWS)
+    groups = range(table.num_row_groups)  # in turn: none has two dictionaries of a column
+    found = itertools.chain.from_iterable(table.iter_batches(ROWS, [i]) for i in groups)
     while True:
       try:
         batch = next(found).cast(schema)
@@ -92,5 +122,18 @@ def plain(schema: Any) -> Any:
   """The schema without dictionaries, which differ from batch to batch."""
   import pyarrow as pa
 
-  kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema]
-  return pa.schema([pa.field(f.name, kind) for f, kind in zip(schema, kinds, strict=True)])
+  return pa.schema([pa.field(field.name, plain_kind(field.type)) for field in schema])
+
+
+def plain_kind(kind: Any) -> Any:
+  import pyarrow as pa
+
+  if pa.types.is_dictionary(kind):
+    return plain_kind(kind.value_type)
+  if pa.types.is_struct(kind):
+    return pa.struct([field.with_type(plain_kind(field.type)) for field in kind])
+  if pa.types.is_list(kind):
+    return pa.list_(kind.value_field.with_type(plain_kind(kind.value_type)))
+  if pa.types.is_large_list(kind):
+    return pa.large_list(kind.value_field.with_type(plain_kind(kind.value_type)))
+  return kind

@@ -4,7 +4,7 @@ import bisect
 import collections
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Reader:
   """Rows to examples. A bad one is an error with file, row and column; with `skip` it is left out,
   and `skipped` has the reason by its place; the first is told on stderr."""
 
-  def __init__(self, convert: Callable[[dict], Example], skip: bool):
+  def __init__(self, convert: Callable[[Mapping], Example], skip: bool):
     self.convert, self.skip = convert, skip
     self.skipped: dict[str, str] = {}
 
@@ -59,7 +59,7 @@ class Reader:
   def fitting(self, encode: Callable[[Example], object]) -> 'Reader':
     """A reader to which rows that `encode` refuses are bad too; both count together."""
 
-    def convert(row: dict) -> Example:
+    def convert(row: Mapping) -> Example:
       example = self.convert(row)
       encode(example)
       return example

@@ -6,29 +6,30 @@ file nothing is taken from a cache.
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rft_jax.data.delimited import csv_rows
 from rft_jax.data.files import Again, BadRow, Lines, digest, lines
 from rft_jax.data.jsons import json_line, json_rows
-from rft_jax.data.parquet import ParquetRows, parquet_row, parquet_stream
+from rft_jax.data.parquet import ParquetRows, Row, parquet_stream
 from rft_jax.data.text import shorten
 from rft_jax.registry import ConfigError, nearest
 
 KINDS = ('jsonl', 'json', 'parquet', 'csv', 'tsv')
 SAME = dict(ndjson='jsonl')
 DELIMITERS = dict(csv=',', tsv='\t')
+SAVED = 'state.json', 'dataset_dict.json'
 
 
 class Source(NamedTuple):
   """rows: a sequence, or an iterable that starts anew each time, where streamed; parse(what it
-  holds) -> dict by column, None where it is no row. Raises BadRow. digest: tells whether the rows
+  holds) -> a mapping, None where it is no row. Raises BadRow. digest: tells whether the rows
   are the same as at another time, '' where nobody knows."""
 
   name: str
   rows: Any
-  parse: Callable[[Any], dict[str, Any] | None]
+  parse: Callable[[Any], Mapping[str, Any] | None]
   digest: str = ''
 
 
@@ -49,10 +50,16 @@ def is_local(source: str) -> bool:
 def files(source: str) -> list[str]:
   """The readable files of a path or pattern. Raises ConfigError where there are none."""
   path = os.path.expanduser(source)
+  if saved := next((p for p in SAVED if os.path.exists(os.path.join(path, p))), None):
+    raise ConfigError(
+      f'source={source!r} was written by save_to_disk (it holds {saved}): write it as parquet '
+      "instead, load_from_disk(...).to_parquet('x.parquet')"
+    )
   if os.path.isdir(path):
     found = [p for p in glob.glob(os.path.join(glob.escape(path), '*')) if kind_of(p)]
   else:
-    found = [path] if os.path.isfile(path) else glob.glob(path)
+    found = [path] if os.path.isfile(path) else glob.glob(path, recursive=True)
+    found = [p for p in found if not os.path.isdir(p)]
   wrong = next((p for p in found if not kind_of(p)), None)
   if wrong or not found:
     raise ConfigError(
@@ -76,7 +83,7 @@ def open_file(path: str, streaming: bool) -> Source:
   seen = digest(path)
   if kind == 'parquet':
     rows = Again(lambda: parquet_stream(path, seen)) if streaming else ParquetRows(path)
-    return Source(path, rows, parquet_row, seen)
+    return Source(path, rows, Row, seen)
   if delimiter := DELIMITERS.get(kind):
     rows = Again(lambda: csv_rows(path, delimiter, seen))
     return Source(path, rows if streaming else list(rows), dict, seen)
@@ -103,6 +110,8 @@ def open_hub(name: str, subset: str, split: str, streaming: bool) -> Source:
   """A split of a hub data set. Raises ConfigError where it cannot be had."""
   import datasets  # takes a second
 
+  if not name:
+    raise ConfigError("source='' names nothing: give a file, a directory, a pattern or a hub id")
   try:
     rows = datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
   except Exception as error:  # network, names, permissions: each library has its own
@@ -111,7 +120,8 @@ def open_hub(name: str, subset: str, split: str, streaming: bool) -> Source:
       f'{shorten(error, 200)}; a local file needs one of the endings {", ".join(KINDS)}'
     ) from error
   what, known = f'{name}[{split}]', str(getattr(rows, '_fingerprint', ''))
-  return Source(what, Again(lambda: received(rows, what)) if streaming else rows, dict, known)
+  rows = rows.with_format('arrow')  # columns that nobody uses, such as pictures, stay as they are
+  return Source(what, Again(lambda: received(rows, what)) if streaming else rows, Row, known)
 
 
 def received(rows: Iterable[Any], what: str) -> Iterator[Any]:
@@ -128,9 +138,9 @@ def received(rows: Iterable[Any], what: str) -> Iterator[Any]:
     ) from error
 
 
-def column(row: dict[str, Any], name: str) -> Any:
+def column(row: Mapping[str, Any], name: str) -> Any:
   """Raises BadRow where the row lacks the column."""
   if row.get(name) is None:
-    there = [key for key, value in row.items() if value is not None]
-    raise BadRow(f'column {name!r} is missing: {nearest(name, there)}')
+    others = [key for key in row if key != name]
+    raise BadRow(f'column {name!r} is missing: {nearest(name, others)}')
   return row[name]

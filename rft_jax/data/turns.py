@@ -1,5 +1,6 @@
 """Conversations of data sets: [{role, content}], or [{from, value}] as ShareGPT writes them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rft_jax.data.filling import checked_text
@@ -14,7 +15,7 @@ WEIGHTS = ('weight', 'train', 'training', 'loss')
 Turns = tuple[dict[str, str], ...]
 
 
-def turns(row: dict[str, Any], name: str) -> Turns:
+def turns(row: Mapping[str, Any], name: str) -> Turns:
   """The conversation of a column. Raises BadRow for anything else."""
   value = listed(column(row, name))
   if not isinstance(value, list) or not value:

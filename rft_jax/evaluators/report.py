@@ -15,10 +15,12 @@ class Report(NamedTuple):
 
 def batch_size(stage) -> tuple[int, int]:
   """Held-out problems in all, and at once: the largest batch no larger than a training one that
-  divides them, for any device."""
+  divides them, for any device. Of a small data set as many as the devices can share equally, of one
+  smaller than that some twice."""
   c, shards = stage.config, stage.placement.shards
-  available = stage.task.size('test')
-  wanted = min(c.evaluate.prompts, available or c.evaluate.prompts)
+  wanted, available = c.evaluate.prompts, stage.task.size('test')
+  if available and available < wanted:
+    wanted = max(available - available % shards, shards)
   for size in range(min(c.prompts * c.group, wanted), 0, -1):
     if wanted % size == 0 and size % shards == 0:
       return wanted, size

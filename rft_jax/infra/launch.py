@@ -4,6 +4,7 @@ cache."""
 import os
 import pathlib
 import sys
+import tempfile
 
 ALLOCATOR = {
   'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
@@ -37,5 +38,8 @@ def prepare_jax(cpu_devices: int = 0) -> None:
 
 
 def cache_folder() -> pathlib.Path:
-  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  """The user's, or one of this machine where the user has no folder."""
+  base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  if base.startswith('~'):
+    base = os.path.join(tempfile.gettempdir(), f'cache-{os.getuid()}')
   return pathlib.Path(base) / 'rft_jax'

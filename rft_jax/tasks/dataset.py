@@ -70,6 +70,8 @@ def make(
     chat_text.check_template(tokenizer)
   if bad not in ('error', 'skip'):
     raise ConfigError(f"bad={bad!r} must be 'error' or 'skip'")
+  if size is not None and not (isinstance(size, int) and size > 0):
+    raise ConfigError(f'size={size!r} must be at least 1, or None for all rows')
   if streaming and (size is not None or buffer < 1):
     raise ConfigError(
       f'streaming=True has no end and needs a buffer: size={size} must be None and buffer={buffer} '
