@@ -9,7 +9,6 @@ from typing import Any
 from rft_jax.models.config import FULL, SCALINGS, SLIDING, ModelConfig
 from rft_jax.models.families import Family
 from rft_jax.models.hf_keys import Keys
-from rft_jax.registry import nearest
 
 LENGTH = 'original_max_position_embeddings'
 FACTORS = 'short_factor', 'long_factor'
@@ -89,7 +88,7 @@ def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
   found = {k: v for k, v in found.items() if v is not None}
   kind = found.get('rope_type', found.get('type', 'default'))
   if kind not in SCALINGS:
-    keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
+    keys.refuse(f'{place}.rope_type', kind, f'is not supported, only {", ".join(SCALINGS)}')
     return 10_000.0, ()
   reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
   if kind in ('yarn', 'longrope') and 'factor' not in found and _positive(found.get(LENGTH)):

@@ -7,10 +7,10 @@ from rft_jax.config import base
 from rft_jax.data.stops import stop_texts
 from rft_jax.data.text import load_tokenizer, stop_tokens
 from rft_jax.infra import hub
-from rft_jax.infra.hub_config import completed
 from rft_jax.infra.parallel import Placement
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.hf_config import write_config
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
@@ -99,14 +99,11 @@ def _checked(c: ModelConfig) -> ModelConfig:
 
 def _check_exportable(c: ModelConfig) -> None:
   """Raises ConfigError where transformers has no such model: now, not after the training."""
-  from huggingface_hub.errors import StrictDataclassError
-
   entries = write_config(c)
   try:
     completed(entries)
-  except (StrictDataclassError, ValueError) as error:
-    reason = ' '.join(str(error).split())[:200]
-    raise ConfigError(f'model: transformers has no such {c.model_type} ({reason})') from error
+  except ConfigError as error:
+    raise ConfigError(f'model: transformers has no such {c.model_type} ({error})') from error
 
 
 def _check_alone(settings) -> None:
