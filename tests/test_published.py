@@ -39,7 +39,9 @@ def test_a_published_config_is_read(name, tmp_path):
 @pytest.mark.parametrize('name', [n for n, e in PUBLISHED.items() if 'text_config' not in e])
 def test_entries_as_a_file_has_them_are_read_as_with_the_defaults_of_their_class(name, tmp_path):
   """A Gemma's file says nothing of its head, which is the embedding."""
-  assert read_config(PUBLISHED[name]) == hub.model_config(written(tmp_path, PUBLISHED[name]))
+  directory = written(tmp_path, PUBLISHED[name])
+  assert read_config(PUBLISHED[name]) == hub.model_config(directory)
+  assert PUBLISHED[name] == hub.raw_config(directory)
 
 
 def alike() -> dict[str, str]:
@@ -113,6 +115,10 @@ BAD = dict(
   negative=(LLAMA | dict(num_hidden_layers=-1), 'num_hidden_layers=-1'),
   nan=(LLAMA | dict(rms_norm_eps=float('nan')), 'rms_norm_eps=nan'),
   theta=(LLAMA | dict(rope_theta='1e6', rope_scaling=None), "rope_theta='1e6'"),
+  no_theta=(
+    LLAMA | dict(rope_scaling=None, rope_theta=None, rope_parameters=dict(rope_theta=None)),
+    'rope_parameters.rope_theta=None is missing',
+  ),
   infinite=(LLAMA | dict(rope_theta=float('inf'), rope_scaling=None), 'rope_theta=inf'),
   act=(LLAMA | dict(hidden_act='mish'), "hidden_act='mish'"),
   types=(LLAMA | dict(layer_types=['sliding_attention'] * 6), 'layer_types='),

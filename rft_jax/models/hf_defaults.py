@@ -1,5 +1,6 @@
 """The entries of a `config.json` with the defaults of transformers' class of its family."""
 
+import copy
 from typing import Any
 
 from rft_jax.registry import ConfigError
@@ -12,6 +13,7 @@ def completed(entries: dict[str, Any]) -> dict[str, Any]:
   from transformers.utils import logging
 
   logging.set_verbosity_error()
+  entries = copy.deepcopy(entries)  # which the class would change, in rope_scaling
   of_class = {k: v for k, v in entries.items() if k not in ('model_type', 'dtype', 'torch_dtype')}
   try:
     return CONFIG_MAPPING[entries['model_type']](**of_class).to_dict()

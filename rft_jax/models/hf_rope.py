@@ -95,13 +95,13 @@ def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
     found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   for key, value in found.items():
     _judge(keys, place, key, value, kind)
-  for key in NEEDED[kind]:
+  for key in ('rope_theta', *NEEDED[kind]):
     if key not in found:
       keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
   scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in reads}
   if scaling:
     scaling['rope_type'] = kind
-  return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
+  return found.get('rope_theta', 0.0), tuple(sorted(scaling.items()))
 
 
 def _judge(keys: Keys, place: str, key: str, value: Any, kind: str) -> None:

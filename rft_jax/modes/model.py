@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from rft_jax.config import base
 from rft_jax.data.stops import stop_texts
 from rft_jax.data.text import load_tokenizer, stop_tokens
+from rft_jax.data.trimming import trimmed
 from rft_jax.infra import hub
 from rft_jax.infra.parallel import Placement
 from rft_jax.models.config import Lora, ModelConfig
@@ -60,6 +61,7 @@ def open_model(config: Any, placement: Placement) -> Model:
   directory = hub.locate(settings.path)
   architecture = _checked(hub.model_config(directory, tuple(settings.ignore), **ours))
   tokenizer = load_tokenizer(directory if config.tokenizer == 'auto' else config.tokenizer)
+  tokenizer = trimmed(tokenizer, architecture.vocab_size)
   if len(tokenizer) > architecture.vocab_size:
     raise ConfigError(
       f'{directory}: its tokenizer has {len(tokenizer)} tokens, its config.json vocab_size='
