@@ -1,4 +1,4 @@
-"""Configs of the hub are read, and compute in a small size what transformers computes of them."""
+"""Configs as the hub has them are read, and compute in a small size what transformers does."""
 
 import json
 
