@@ -97,6 +97,13 @@ def test_entries_of_other_versions_that_are_switched_off_change_nothing(changes,
   same(peft.load(str(directory), c), bank)
 
 
+def test_a_byte_order_mark_before_the_entries_changes_nothing(adapter):
+  directory, c, bank = adapter
+  file = directory / CONFIG
+  file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+  same(peft.load(str(directory), c), bank)
+
+
 @pytest.mark.parametrize('value', [True, 1, 0, 0.0, 'auto', [1], dict(k=0)])
 def test_an_entry_that_is_not_known_is_refused_once_it_is_on(value, adapter):
   directory, c, _ = adapter

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from rft_jax.infra import hub
-from rft_jax.infra.hub_config import WRAPPERS, completed, exported
+from rft_jax.infra.hub_config import WRAPPERS, exported
 from rft_jax.models.config import SCALINGS
 from rft_jax.models.families import FAMILIES
 from rft_jax.models.hf_config import read_config, write_config
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.hf_keys import IRRELEVANT, NEUTRAL, irrelevant
 from rft_jax.models.hf_rope import NEEDED, OPTIONAL
 from rft_jax.models.rope import frequencies
@@ -151,11 +152,9 @@ UNTRIED = frozenset(
 
 def _fits(kind: str, entries: dict, key: str, value) -> bool:
   """Whether the class takes the value."""
-  from huggingface_hub.errors import StrictDataclassError
-
   try:
     completed(entries | {key: value} | dict(model_type=kind))
-  except (StrictDataclassError, TypeError, ValueError):
+  except ConfigError:
     return False
   return True
 

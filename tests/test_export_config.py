@@ -9,10 +9,10 @@ import pytest
 
 from rft_jax.data.text import characters
 from rft_jax.infra import hub, hub_save
-from rft_jax.infra.hub_config import completed
 from rft_jax.models.config import FULL, SLIDING, ModelConfig
 from rft_jax.models.families import FAMILIES
 from rft_jax.models.hf_config import read_config, write_config
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.policy import make_policy
 from rft_jax.registry import ConfigError
 from tests.architectures import architecture

@@ -1,4 +1,4 @@
-"""Configs of the hub are read, and compute in a small size what transformers computes of them."""
+"""Configs as the hub has them are read, and compute in a small size what transformers does."""
 
 import json
 
@@ -7,12 +7,17 @@ import pytest
 
 from rft_jax.infra import hub
 from rft_jax.models.families import FAMILIES
+from rft_jax.models.hf_config import read_config
 from rft_jax.models.hf_keys import irrelevant
 from rft_jax.registry import ConfigError, UserError
 from tests.checkpoints import reference, reference_logits, rows
 from tests.published import PUBLISHED, tiny
 from tests.test_families import HOME, logits_of
 
+QUANTIZED = (
+  *('quantization_config', 'compression_config', 'quantization', 'quant_config', 'quantize_config'),
+  *('quant_method', 'quantization_bit', 'mlx_quantization'),
+)
 BNB = dict(load_in_4bit=True, quant_method='bitsandbytes', bnb_4bit_quant_type='nf4')
 
 
@@ -29,6 +34,14 @@ def test_a_published_config_is_read(name, tmp_path):
   text = entries.get('text_config', entries)
   assert c.hidden_size == text.get('hidden_size', text.get('n_embd'))
   assert c.num_hidden_layers == text.get('num_hidden_layers', text.get('n_layer'))
+
+
+@pytest.mark.parametrize('name', [n for n, e in PUBLISHED.items() if 'text_config' not in e])
+def test_entries_as_a_file_has_them_are_read_as_with_the_defaults_of_their_class(name, tmp_path):
+  """A Gemma's file says nothing of its head, which is the embedding."""
+  directory = written(tmp_path, PUBLISHED[name])
+  assert read_config(PUBLISHED[name]) == hub.model_config(directory)
+  assert PUBLISHED[name] == hub.raw_config(directory)
 
 
 def alike() -> dict[str, str]:
@@ -63,7 +76,7 @@ def test_it_computes_what_transformers_computes(name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['Qwen/Qwen3-8B', 'google/gemma-3-4b-it'])
-@pytest.mark.parametrize('key', ['quantization_config', 'compression_config', 'quantization'])
+@pytest.mark.parametrize('key', QUANTIZED)
 def test_quantised_weights_are_refused_with_advice_that_works(name, key, tmp_path):
   with pytest.raises(ConfigError, match=f'{key}=.*bitsandbytes.*made from') as caught:
     hub.model_config(written(tmp_path, PUBLISHED[name] | {key: BNB}))
@@ -85,10 +98,12 @@ def test_all_that_is_not_known_is_named_at_once_and_can_be_passed_over(tmp_path)
 
 LLAMA = tiny(PUBLISHED['meta-llama/Llama-3.1-8B-Instruct'])
 GEMMA = tiny(PUBLISHED['google/gemma-2-2b-it'])
+GPT2 = tiny(PUBLISHED['openai-community/gpt2'])
+GRANITE = tiny(PUBLISHED['ibm-granite/granite-3.3-8b-instruct'])
 LONG = LLAMA['rope_scaling']
 LENGTHLESS = dict(rope_type='yarn', factor=None, original_max_position_embeddings=0)
 BAD = dict(
-  list=([1], r'\[1\]., not an object'),
+  list=([1], r"'\[1\]', not an object"),
   text=('x', "'x', not an object"),
   no_family=({k: v for k, v in LLAMA.items() if k != 'model_type'}, 'model_type=None'),
   families=(LLAMA | dict(model_type=['llama']), r"model_type=\['llama'\]"),
@@ -100,6 +115,10 @@ BAD = dict(
   negative=(LLAMA | dict(num_hidden_layers=-1), 'num_hidden_layers=-1'),
   nan=(LLAMA | dict(rms_norm_eps=float('nan')), 'rms_norm_eps=nan'),
   theta=(LLAMA | dict(rope_theta='1e6', rope_scaling=None), "rope_theta='1e6'"),
+  no_theta=(
+    LLAMA | dict(rope_scaling=None, rope_theta=None, rope_parameters=dict(rope_theta=None)),
+    'rope_parameters.rope_theta=None is missing',
+  ),
   infinite=(LLAMA | dict(rope_theta=float('inf'), rope_scaling=None), 'rope_theta=inf'),
   act=(LLAMA | dict(hidden_act='mish'), "hidden_act='mish'"),
   types=(LLAMA | dict(layer_types=['sliding_attention'] * 6), 'layer_types='),
@@ -107,6 +126,12 @@ BAD = dict(
   two_ways=(LLAMA | dict(is_causal=False), 'is_causal=False is not supported, only True'),
   per_layer=(LLAMA | dict(per_layer_config={'0': dict(num_key_value_heads=1)}), 'per_layer_config'),
   dynamic=(LLAMA | dict(rope_scaling=dict(type='dynamic', factor=2.0)), "rope_type='dynamic'"),
+  kind=(
+    LLAMA | dict(rope_scaling=dict(type='mrope', factor=2.0)),
+    "'mrope' is not supported, only",
+  ),
+  heads=(GPT2 | dict(n_head=5), 'hidden_size=32 must be a multiple'),
+  zero=(GRANITE | dict(logits_scaling=0), 'logits_scaling=0 must be positive'),
   no_head=(LLAMA | dict(head_dim=0), 'head_dim=0'),
   no_scale=(GEMMA | dict(query_pre_attn_scalar=0), 'attention_scale=0'),
   no_layers=(GEMMA | dict(layer_types=['full_attention'] * 3), 'layer_types'),

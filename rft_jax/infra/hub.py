@@ -4,7 +4,6 @@ Tensors are read from memory-mapped files straight into the place and dtype wher
 will live: no device gets, and no host holds, more than its part and one layer.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Collection
@@ -12,27 +11,23 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from rft_jax.data.stops import eos
-from rft_jax.infra.hub_config import completed, text_entries
+from rft_jax.infra.hub_config import text_entries
+from rft_jax.infra.hub_files import FLOATS, HubError, Tensors, json_object
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_config import read_config
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.hf_names import fuse, layer_names, top_names, unfuse
 from rft_jax.models.shapes import layer_shapes
-from rft_jax.registry import ConfigError, UserError
+from rft_jax.registry import ConfigError
 from rft_jax.types import PyTree
 
-INDEX, SINGLE = 'model.safetensors.index.json', 'model.safetensors'
 WANTED = '*.json', '*.safetensors', '*.model', '*.txt', '*.jinja'
-BUFFERS = re.compile(r'(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)$')
+BUFFERS = re.compile(r'(rotary_emb\.\w+|attn\.bias|attn\.masked_bias)$')
 """Tensors of old checkpoints that are computed, not learned."""
 OTHERS = re.compile(r'(^|\.)(vision_tower|vision_model|multi_modal_projector)\.')
 """Of multimodal checkpoints: what the text decoder does without."""
-
-
-class HubError(UserError):
-  """A checkpoint that cannot be read: one line with the place, the reason and the way out."""
 
 
 def locate(path: str, key: str = 'model.path', file: str = 'config.json') -> str:
@@ -64,28 +59,7 @@ def raw_config(directory: str) -> dict[str, Any]:
 
 def config_entries(directory: str) -> dict[str, Any]:
   """The config.json with the defaults of its class; of a multimodal model, that of its text."""
-  from huggingface_hub.errors import StrictDataclassError
-  from transformers.utils import logging
-
-  logging.set_verbosity_error()
-  entries = text_entries(raw_config(directory))
-  try:
-    return completed(entries)
-  except (
-    ArithmeticError,
-    AttributeError,
-    KeyError,
-    StrictDataclassError,
-    TypeError,
-    ValueError,
-  ) as error:
-    file = os.path.join(directory, 'config.json')
-    raise HubError(f'{file} cannot be read: {_line(error)}') from error
-
-
-def _line(error: Exception) -> str:
-  zero = 'a size or a length is 0: ' if isinstance(error, ArithmeticError) else ''
-  return zero + ' '.join(str(error).split())[:200]
+  return completed(text_entries(raw_config(directory)))
 
 
 def model_config(directory: str, ignore: Collection[str] = (), **options) -> ModelConfig:
@@ -128,18 +102,6 @@ def stop_strings(directory: str) -> list[str]:
   return texts
 
 
-def json_object(file: str) -> dict[str, Any]:
-  """Raises HubError for what is no JSON object."""
-  try:
-    with open(file, encoding='utf-8-sig') as text:
-      found = json.load(text)
-  except (ValueError, OSError, RecursionError) as error:
-    raise HubError(f'{file} cannot be read ({error}): mend it, or fetch it again') from error
-  if not isinstance(found, dict):
-    raise HubError(f'{file} holds {str(found)[:40]!r}, not an object: mend it, or fetch it again')
-  return found
-
-
 def _ids(value: Any, name: str, directory: str) -> list[int]:
   """eos_token_id: a number, several, or none."""
   ids = value if isinstance(value, list) else [] if value is None else [value]
@@ -151,54 +113,6 @@ def _ids(value: Any, name: str, directory: str) -> list[int]:
       'the number of a token, a list of numbers, or leave it out'
     )
   return ids
-
-
-def safetensors_of(directory: str, file: str) -> dict[str, np.ndarray]:
-  """All tensors of one small file."""
-  path = os.path.join(directory, file)
-  if not os.path.isfile(path):
-    raise HubError(f'{directory} has no {file}: fetch it again')
-  try:
-    with safe_open(path, framework='numpy') as opened:
-      return {name: opened.get_tensor(name) for name in opened.keys()}
-  except (SafetensorError, OSError) as error:
-    raise HubError(f'{path} is damaged ({error}): fetch it again') from error
-
-
-class Tensors:
-  """The tensors of a directory of safetensors, by name; read when asked for."""
-
-  def __init__(self, directory: str):
-    self.directory, self.files, self.opened = directory, {}, {}
-    index = os.path.join(directory, INDEX)
-    if os.path.isfile(index):
-      with open(index) as text:
-        self.files = json.load(text)['weight_map']
-    elif os.path.isfile(os.path.join(directory, SINGLE)):
-      self.files = dict.fromkeys(self._open(SINGLE).keys(), SINGLE)
-    else:
-      raise HubError(f'{directory} has no {SINGLE}, nor {INDEX}: other formats are not read')
-    for file in sorted(set(self.files.values())):
-      there = set(self._open(file).keys())
-      if lost := next((n for n, f in self.files.items() if f == file and n not in there), None):
-        raise HubError(f'{directory}/{file} lacks {lost}, which {INDEX} puts there: fetch it again')
-
-  def shape(self, name: str) -> tuple[int, ...]:
-    return tuple(self._open(self.files[name]).get_slice(name).get_shape())
-
-  def __getitem__(self, name: str) -> np.ndarray:
-    return self._open(self.files[name]).get_tensor(name)
-
-  def _open(self, file: str) -> Any:
-    path = os.path.join(self.directory, file)
-    if file not in self.opened:
-      if not os.path.isfile(path):
-        raise HubError(f'{self.directory} lacks {file}, one of its shards: fetch it again')
-      try:
-        self.opened[file] = safe_open(path, framework='numpy').__enter__()
-      except (SafetensorError, OSError) as error:
-        raise HubError(f'{path} is damaged ({error}): fetch it again') from error
-    return self.opened[file]
 
 
 def load(
@@ -280,6 +194,11 @@ def _check(tensors: Tensors, c: ModelConfig, names: dict[str, Any]) -> None:
       raise HubError(
         f'{tensors.directory}: {name} has shape {list(tensors.shape(name))}, its config.json calls '
         f'for {list(shape)}'
+      )
+    if (kind := tensors.dtype(name)) not in FLOATS:
+      raise HubError(
+        f'{tensors.directory}: {name} is of type {kind}, not of {", ".join(FLOATS)}: quantised '
+        'weights are not read; name the checkpoint that they were made from'
       )
   for name in tensors.files:
     if name in expected or BUFFERS.search(name) or OTHERS.search(name):

@@ -1,5 +1,4 @@
-"""The entries of a `config.json`: of a multimodal model those of its text, completed by the
-defaults of transformers' class."""
+"""The entries of a `config.json`: of a multimodal model those of its text."""
 
 from typing import Any
 
@@ -49,14 +48,6 @@ def _text(kind: str, raw: dict[str, Any]) -> dict[str, Any]:
   known = {*whole.__dataclass_fields__, *whole.attribute_map, 'model_type', 'torch_dtype'}
   more = {k: v for k, v in raw.items() if k in IDS or k not in known}
   return text | more | dict(model_type=own)
-
-
-def completed(entries: dict[str, Any]) -> dict[str, Any]:
-  """With the defaults of its class. Raises what that class raises."""
-  from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-  of_class = {k: v for k, v in entries.items() if k not in ('model_type', 'dtype', 'torch_dtype')}
-  return CONFIG_MAPPING[entries['model_type']](**of_class).to_dict()
 
 
 def exported(raw: dict[str, Any]) -> dict[str, Any]:

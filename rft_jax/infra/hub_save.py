@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rft_jax.infra.durable import making
-from rft_jax.infra.hub import INDEX, SINGLE
+from rft_jax.infra.hub_files import INDEX, SINGLE
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.hf_names import layer_names, top_names, unfuse
 from rft_jax.models.shapes import layer_shapes

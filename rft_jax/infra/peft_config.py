@@ -131,7 +131,7 @@ def read(directory: str) -> AdapterConfig:
   if not os.path.isfile(file):
     raise HubError(f'{directory} has no {CONFIG}: name the directory of a PEFT adapter')
   try:
-    with open(file, encoding='utf-8') as text:
+    with open(file, encoding='utf-8-sig') as text:
       entries = json.load(text)
   except (ValueError, OSError, RecursionError) as error:
     raise HubError(f'{file} is damaged ({error}): fetch it again') from error

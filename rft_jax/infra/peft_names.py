@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rft_jax.infra.hub import HubError, safetensors_of
+from rft_jax.infra.hub_files import HubError, safetensors_of
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.shapes import MATRICES, matrix_shapes, parts
 

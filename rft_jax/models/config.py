@@ -144,7 +144,7 @@ class ModelConfig:
     kind, count = options.get('rope_type', 'default'), self.rotary_dim // 2
     known = self.family.scalings or SCALINGS
     if kind not in known:
-      raise ConfigError(f'rope_type={kind!r} is not supported: {nearest(str(kind), known)}')
+      raise ConfigError(f'rope_type={kind!r} is not supported, only {", ".join(known)}')
     if kind == 'longrope' and len(options['short_factor']) != count:
       raise ConfigError(
         f'rope_parameters: short_factor has {len(options["short_factor"])} numbers, must have '
@@ -164,7 +164,7 @@ class ModelConfig:
       )
     for kind in self.layer_types:
       if kind not in (FULL, SLIDING):
-        raise ConfigError(f'layer type {kind!r} is not supported: {nearest(kind, (FULL, SLIDING))}')
+        raise ConfigError(f'layer type {kind!r} is not supported, only {FULL} and {SLIDING}')
     if SLIDING in self.layer_types and self.sliding_window < 1:
       raise ConfigError(f'model.sliding_window={self.sliding_window} must be positive')
     if self.family.experts and not 0 < self.num_experts_per_tok <= self.num_experts:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rft_jax.models.config import FULL, SLIDING, ModelConfig, unsupported
 from rft_jax.models.families import FAMILIES, Family
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.hf_keys import IRRELEVANT, Keys
 from rft_jax.models.hf_rope import read_rope, write_rope
 from rft_jax.registry import ConfigError
@@ -41,15 +42,19 @@ SCALAR = 'query_pre_attn_scalar'
 
 
 def read_config(entries: dict[str, Any], ignore: Collection[str] = (), **options) -> ModelConfig:
-  """entries: of a config.json, completed by the defaults of its class; ignore: keys to pass over;
-  options: the fields of ModelConfig that are ours. Raises ConfigError for what is not supported."""
+  """entries: of a config.json, as it is or completed by the defaults of its class; ignore: keys to
+  pass over; options: the fields of ModelConfig that are ours. Raises ConfigError for what is not
+  supported."""
   kind = entries.get('model_type')
   if not isinstance(kind, str) or kind not in FAMILIES:
     raise ConfigError(unsupported(kind))
-  family, keys = FAMILIES[kind], Keys(entries, ignore)
+  family = FAMILIES[kind]
+  if not _complete(family) <= entries.keys():
+    entries = completed(entries)
+  keys = Keys(entries, ignore)
   fields = {name: _read(keys, family, name) for name in (*COMMON, *family.reads)}
   fields = {name: value for name, value in fields.items() if value is not None}
-  _complete(keys, fields)
+  _derive(fields)
   fields |= _layers(keys, family, fields['num_hidden_layers'])
   if family.positions == 'rope':
     fields |= read_rope(keys, family, fields['layer_types'])
@@ -95,14 +100,26 @@ def _fault(value: Any, kind: Any) -> str:
   return '' if math.isfinite(value) and value >= 0 else 'must be a finite number, at least 0'
 
 
-def _complete(keys: Keys, fields: dict[str, Any]) -> None:
+def _complete(family: Family) -> set[str]:
+  """The keys that its class writes whatever it is given; a file may lack them."""
+  rope = {'rope_parameters'} if family.positions == 'rope' else set()
+  return rope | {_key(family, n) for n in COMMON if n != 'head_dim' and _key(family, n)}
+
+
+def _derive(fields: dict[str, Any]) -> None:
   """What follows from other fields where it is not set."""
   needed = 'vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'
-  for name in (*needed, *(n for n in ('head_dim', 'attention_scale') if n in fields)):
+  others = (n for n in ('head_dim', 'attention_scale', 'logits_scaling') if n in fields)
+  for name in (*needed, *others):
     if not fields.get(name):
       raise ConfigError(f'config.json: {name}={fields.get(name)!r} must be positive')
-  fields.setdefault('num_key_value_heads', fields['num_attention_heads'])
-  fields.setdefault('head_dim', fields['hidden_size'] // fields['num_attention_heads'])
+  width, heads = fields['hidden_size'], fields['num_attention_heads']
+  if 'head_dim' not in fields and width % heads:
+    raise ConfigError(
+      f'config.json: hidden_size={width} must be a multiple of num_attention_heads={heads}'
+    )
+  fields.setdefault('num_key_value_heads', heads)
+  fields.setdefault('head_dim', width // heads)
   fields.setdefault('intermediate_size', 4 * fields['hidden_size'])
   fields.setdefault('tie_word_embeddings', False)
   if fields.get('attention_scale') == fields['head_dim'] ** -0.5:

@@ -89,9 +89,7 @@ NEUTRAL = dict(
 )
 """Keys of arithmetic that is absent here, with the values that leave it out. So does null, except
 where they are True."""
-QUANTIZED = re.compile(
-  r'quantization|quantization_config|compression_config|.*_quant(ization)?_config'
-)
+QUANTIZED = re.compile(r'(.*_)?(quanti[sz]ation|quanti[sz]e|quant|compression)(_.*)?')
 
 
 def irrelevant(key: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 from rft_jax.models.config import FULL, SCALINGS, SLIDING, ModelConfig
 from rft_jax.models.families import Family
 from rft_jax.models.hf_keys import Keys
-from rft_jax.registry import nearest
 
 LENGTH = 'original_max_position_embeddings'
 FACTORS = 'short_factor', 'long_factor'
@@ -89,20 +88,20 @@ def _one(keys: Keys, place: str, found: dict[str, Any]) -> tuple[float, tuple]:
   found = {k: v for k, v in found.items() if v is not None}
   kind = found.get('rope_type', found.get('type', 'default'))
   if kind not in SCALINGS:
-    keys.refuse(f'{place}.rope_type', kind, f'is not supported: {nearest(str(kind), SCALINGS)}')
+    keys.refuse(f'{place}.rope_type', kind, f'is not supported, only {", ".join(SCALINGS)}')
     return 10_000.0, ()
   reads = (*NEEDED[kind], *OPTIONAL.get(kind, ()))
   if kind in ('yarn', 'longrope') and 'factor' not in found and _positive(found.get(LENGTH)):
     found['factor'] = keys.get('max_position_embeddings', default=0) / found[LENGTH]
   for key, value in found.items():
     _judge(keys, place, key, value, kind)
-  for key in NEEDED[kind]:
+  for key in ('rope_theta', *NEEDED[kind]):
     if key not in found:
       keys.refuse(f'{place}.{key}', None, f'is missing, which rope_type={kind!r} needs')
   scaling = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in reads}
   if scaling:
     scaling['rope_type'] = kind
-  return found.get('rope_theta', 10_000.0), tuple(sorted(scaling.items()))
+  return found.get('rope_theta', 0.0), tuple(sorted(scaling.items()))
 
 
 def _judge(keys: Keys, place: str, key: str, value: Any, kind: str) -> None:

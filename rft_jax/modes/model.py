@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 from rft_jax.config import base
 from rft_jax.data.stops import set_stop_texts, stop_texts
 from rft_jax.data.text import load_tokenizer, stop_tokens
+from rft_jax.data.trimming import trimmed
 from rft_jax.infra import hub
-from rft_jax.infra.hub_config import completed
 from rft_jax.infra.parallel import Placement
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.hf_config import write_config
+from rft_jax.models.hf_defaults import completed
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.registry import ConfigError, nearest
 from rft_jax.types import PyTree
@@ -60,6 +61,7 @@ def open_model(config: Any, placement: Placement) -> Model:
   directory = hub.locate(settings.path)
   architecture = _checked(hub.model_config(directory, tuple(settings.ignore), **ours))
   tokenizer = load_tokenizer(directory if config.tokenizer == 'auto' else config.tokenizer)
+  tokenizer = trimmed(tokenizer, architecture.vocab_size)
   if len(tokenizer) > architecture.vocab_size:
     raise ConfigError(
       f'{directory}: its tokenizer has {len(tokenizer)} tokens, its config.json vocab_size='
@@ -100,14 +102,11 @@ def _checked(c: ModelConfig) -> ModelConfig:
 
 def _check_exportable(c: ModelConfig) -> None:
   """Raises ConfigError where transformers has no such model: now, not after the training."""
-  from huggingface_hub.errors import StrictDataclassError
-
   entries = write_config(c)
   try:
     completed(entries)
-  except (StrictDataclassError, ValueError) as error:
-    reason = ' '.join(str(error).split())[:200]
-    raise ConfigError(f'model: transformers has no such {c.model_type} ({reason})') from error
+  except ConfigError as error:
+    raise ConfigError(f'model: transformers has no such {c.model_type} ({error})') from error
 
 
 def _check_alone(settings) -> None:

@@ -1,5 +1,5 @@
-"""`config.json` files as the hub has them, by family and name, but for the values of most of
-LongRoPE's factors, of which only the number is kept; and the same with tiny sizes."""
+"""`config.json` files typed after those of the hub, by family and name, but for the values of most
+of LongRoPE's factors, of which only the number is kept; and the same with tiny sizes."""
 
 import json
 import pathlib
