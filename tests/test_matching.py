@@ -12,8 +12,9 @@ import pytest
 
 from rft_jax.data import filling
 from rft_jax.data.choices import known
-from rft_jax.data.matching import judge, letter, normalised, number, shown
+from rft_jax.data.matching import judge, letter, number, shown
 from rft_jax.data.numerals import written
+from rft_jax.data.plain import normalised
 from rft_jax.types import Example
 
 READINGS = json.loads((pathlib.Path(__file__).parent / 'data/readings.json').read_text('utf-8'))

@@ -90,6 +90,20 @@ def test_nothing_hangs_in_a_thread_where_alarms_do_not_work():
   assert time.process_time() - start < 30
 
 
+def test_a_completion_of_many_hard_parts_costs_no_more_than_one():
+  part = '\\sqrt{2+\\sqrt{3+\\sqrt{5+\\sqrt{x}}}} + \\ln(1+\\ln(1+\\ln(x+1)))'
+  start = time.process_time()
+  assert not paid(', '.join(f'{n} + {part}' for n in range(12)), ', '.join([f'({part})^2'] * 12))
+  assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+  'text', ['\\sin(\\sin(\\sin(\\sin(x))))', '(a+b+c+d)^{30}', '(x+y+z+a+b+c)^{10}']
+)
+def test_what_takes_seconds_to_multiply_out_is_no_expression(text):
+  assert expression(text) is None
+
+
 def test_workers_score_it_like_this_process():
   known = [row[0] for row in PAIRS[:8]] + [TOWER]
   said = [PROSE.format(row[1]) for row in PAIRS[:8]] + [f'${TOWER}$']

@@ -3,28 +3,47 @@
 import re
 
 from rft_jax.data.latex import last_boxed, undressed
-from rft_jax.data.plain import normalised
+from rft_jax.data.plain import normalised, spoken
 
-OPEN, SHUT = r'[\s({\[<"“‘*$:]{0,9}', r'[)}\]"”*$]{0,9}'  # bounded: completions may be all quotes
+# Bounded, for completions may be all quotes.
+OPEN, SHUT = r'[\s({\[<"“‘\'*$:#]{0,9}', r'[)}\]"”’\'*$]{0,9}'
 NAMED = r'(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:answer|option|choice|letter)\s*'
-BE = r'(?:is|are|(?:would|must|should|will|has\s+to)\s+be|[:=]|[-=]*>|→)'
+BE = (
+  r'(?:(?:is|are|(?:would|must|should|will|has\s+to)\s+be|ist|est?|es|è|é)\b|是|为|為|'
+  r'[:=]|[-=]*>|→|-(?=\s))'
+)
 # Where a letter is said to be the answer: 'answer: B', 'the correct choice is option B'.
 SAID = re.compile(
-  rf"""\b(?:answer|(?:correct|right|best)\s+(?:option|choice|letter)|choose|pick|select|go\s+with)
+  rf"""(?:(?<!wrong\s)(?<!incorrect\s)\b
+    (?:answer|ans\.?|antwort|respuesta|risposta|resposta|réponse|solution|response
+    |(?:correct|right|best)\s+(?:option|choice|letter|statement)
+    |choose|pick|select(?:ed)?|go\s+with)
+  |答案|(?<!不)(?:选择?|選擇?))
   (?:\s+(?:to|for|of)\b[^.?!:;\n]{{0,80}}?(?=\s{BE}|:)|\s+(?:option|choice)\b)?
-  (?>[\s*_"]{{0,9}})(?:{BE}[\s*_]{{0,9}}){{0,3}}(?:(?:indeed|clearly|therefore)\s+)?(?:{NAMED})?(?:{BE}\s*)?
-  (?P<open>{OPEN})(?P<letter>[A-Za-z])(?![\w'’]|-\w)(?P<shut>{SHUT})""",
+  (?>[\s*_"]{{0,9}})(?:{BE}[\s*_]{{0,9}}){{0,3}}
+  (?:(?:indeed|clearly|therefore)\s+)?(?:{NAMED})?(?:{BE}\s*)?
+  (?P<open>{OPEN})(?P<letter>[A-Za-z])(?!\w|['’]\w|-\w)(?P<shut>{SHUT})""",
   re.VERBOSE | re.IGNORECASE,
 )
 JUDGED = re.compile(
   r'(?P<open>[(\[]?)(?<![\w\'’])(?P<letter>[A-Z])(?P<shut>[)\]]?)\s+is\s+(?:the\s+)?'
   r'(?:(?:correct|right|best)\b|answer\b)'
 )
+# What a text ends with: 'so it is B', 'hence (B).'
+CONCLUDED = re.compile(
+  rf"""\b(?:is|be|it['’]s|hence|thus|so|therefore|think|leaves|get|guess),?(?:\s+(?:option|choice))?
+  (?P<open>{OPEN})(?P<letter>[A-Z])(?P<shut>{SHUT})[.!。]?\s*$""",
+  re.VERBOSE | re.IGNORECASE,
+)
+DENIED = re.compile(
+  r"\b(?:not?|cannot|never|n?either|n?or|could|may|might|if|wrong|incorrect|false)\b|n['’]t\b",
+  re.IGNORECASE,
+)
 WHOLE = re.compile(
-  rf'{OPEN}(?:{NAMED}:?)?{OPEN}(?P<letter>[A-Za-z])[.:,]?{SHUT}[.:,]?', re.IGNORECASE
+  rf'{OPEN}(?:{NAMED}:?)?{OPEN}(?P<letter>[A-Za-z])\s?[.:,]?{SHUT}[.:,!。]?', re.IGNORECASE
 )
 BEGUN = re.compile(
-  r'(?:(?:[Oo]ption|[Cc]hoice)\s+)?[(\["]*(?:(?P<letter>[A-Z])(?:[)\]".:]+|\s[-–—])|'
+  r'(?:(?:[Oo]ption|[Cc]hoice)\s+)?[(\["]*(?:(?P<letter>[A-Z])(?:[)\]".:]+|\s[-–—]|,?(?=\s(?:because|since)\b))|'
   r'(?P<small>[a-z])\))(?:\s|$)'
 )
 LABEL = re.compile(r'(?:^|(?<=\s))[(\[]?([A-Z])[)\].:](?=\s)', re.MULTILINE)
@@ -40,6 +59,7 @@ def letter(text: str, prompt: str = '') -> str | None:
   """The letter that a completion chooses: in its last box, else the last that it says is the
   answer, else what it is, starts with or ends with. Where the prompt lists options by letters, the
   text of one stands for its letter."""
+  text = spoken(text)
   box = last_boxed(text)
   place = undressed(box[1] if box else text).replace('$', '')
   found = (None if box else said(place)) or dressed(place, not box)
@@ -65,7 +85,17 @@ def known(answer: str, prompt: str = '') -> str | None:
 def said(text: str) -> str | None:
   """The last letter that the text says is the answer."""
   found = [m for pattern in (SAID, JUDGED) for m in pattern.finditer(text) if meant(m)]
+  found += concluded(text)
   return max(found, key=lambda m: m.start('letter'))['letter'].upper() if found else None
+
+
+def concluded(text: str) -> list[re.Match]:
+  """The letter that the last clause ends with, where that clause neither denies nor doubts."""
+  end = CONCLUDED.search(text, max(0, len(text.rstrip()) - 60))
+  if not end or not end['letter'].isupper():
+    return []
+  clause = re.split(r'[.,;!?\n]', text[: end.start('letter')])[-1]
+  return [] if DENIED.search(clause) else [end]
 
 
 def meant(found: re.Match) -> bool:
@@ -73,7 +103,7 @@ def meant(found: re.Match) -> bool:
   rest, enclosed = found.string[found.end() :], bool(re.search(r'[({\["“]', found['open']))
   if found.re is JUDGED:
     return enclosed or found['letter'] != 'I'
-  if ANOTHER.match(rest):
+  if ANOTHER.match(rest) or rest.startswith('?'):
     return False
   ends = not rest.strip() or bool(re.match(r'[.,;!]?\s*(?:\n|$)|[.,;:!)]', rest))
   if enclosed or ends or found['shut']:
@@ -89,7 +119,9 @@ def dressed(text: str, long: bool) -> str | None:
     if whole := WHOLE.fullmatch(line.strip()):
       return whole['letter'].upper()
   begun = BEGUN.match(text.strip())
-  found = (begun['letter'] or begun['small']).upper() if begun else None
+  if not begun or ANOTHER.match(text.strip(), begun.end()):
+    return None
+  found = (begun['letter'] or begun['small']).upper()
   return found if not set(LABEL.findall(text)) - {found} else None
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 LONGEST, DEEPEST = 200, 20  # tokens of an expression, and brackets within brackets
 LARGEST, STEEPEST = 20_000, 30  # bits of a number, and the degree of a polynomial
+LONGEST_SUM = 1000  # terms of a product that is multiplied out
 FUNCTIONS = 'arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc log ln exp'.split()
 GREEK = 'alpha beta gamma delta epsilon theta lambda mu rho sigma tau phi omega varphi'.split()
 TOKEN = re.compile(
@@ -27,11 +28,13 @@ TRAPS = re.compile(
 
 
 class Term(NamedTuple):
-  """LaTeX, and how large what it says can get: the degree of a polynomial, the bits of a number."""
+  """LaTeX, and how large what it says can get: the degree of a polynomial, the bits of a number,
+  the terms when it is multiplied out."""
 
   latex: str
   degree: float = 0.0
   bits: float = 1.0
+  terms: float = 1.0
 
 
 class NoExpression(Exception):
@@ -80,9 +83,8 @@ class Parser:
       sign = self.take('+', '-') if self.kind in ('+', '-') else '+'
       parts.append((sign, self.product(depth)))
     latex = ' '.join(f'{sign} {term.latex}' for sign, term in parts).removeprefix('+ ')
-    return Term(
-      latex, *(max(sizes) for sizes in zip(*(term[1:] for _, term in parts), strict=True))
-    )
+    degrees, bits, terms = zip(*(term[1:] for _, term in parts), strict=True)
+    return bounded(Term(latex, max(degrees), max(bits), sum(terms)))
 
   def product(self, depth: int) -> Term:
     whole = self.power(depth)
@@ -119,7 +121,12 @@ class Parser:
       raise NoExpression
     times = 2**exponent.bits if exponent.bits > 1 else 1
     return bounded(
-      Term(f'{{({base.latex})}}^{{{sign}{exponent.latex}}}', base.degree * times, base.bits * times)
+      Term(
+        f'{{({base.latex})}}^{{{sign}{exponent.latex}}}',
+        base.degree * times,
+        base.bits * times,
+        math.comb(round(times) + round(base.terms) - 1, round(times)),
+      )
     )
 
   def atom(self, depth: int) -> Term:
@@ -198,7 +205,8 @@ class Parser:
         inside = joined(r'{} \cdot {}', inside, self.power(depth + 1))
     written = rf'\{name}{base}({inside.latex})'
     written = f'({written})'  # or the next product would be taken into it
-    return Term(f'{{{written}}}{exponent}' if exponent else written, 8, inside.bits)
+    written = f'{{{written}}}{exponent}' if exponent else written
+    return bounded(Term(written, 8 + inside.degree, inside.bits))
 
 
 def tokens(text: str):
@@ -226,11 +234,16 @@ def number(word: str) -> Term:
 
 def joined(form: str, left: Term, right: Term) -> Term:
   return bounded(
-    Term(form.format(left.latex, right.latex), left.degree + right.degree, left.bits + right.bits)
+    Term(
+      form.format(left.latex, right.latex),
+      left.degree + right.degree,
+      left.bits + right.bits,
+      left.terms * right.terms,
+    )
   )
 
 
 def bounded(term: Term) -> Term:
-  if term.degree > STEEPEST or term.bits > LARGEST:
+  if term.degree > STEEPEST or term.bits > LARGEST or term.terms > LONGEST_SUM:
     raise NoExpression
   return term

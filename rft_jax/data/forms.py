@@ -5,10 +5,19 @@ from typing import NamedTuple
 
 from rft_jax.data.latex import last_boxed, undressed
 from rft_jax.data.numerals import COMMAS
+from rft_jax.data.plain import spoken
 
+LEFT, RIGHT = ({'<': a, '>': a, '≤': b, '≥': b} for a, b in ('([', ')]'))
+TURNED = {'<': '>', '>': '<', '≤': '≥', '≥': '≤'}
 PAIRS = {'(': ')', '[': ']', r'\{': r'\}'}
 MATRIX = re.compile(r'\\begin\s*\{([bBpvV]?matrix)\}(.*)\\end\s*\{\1\}', re.DOTALL)
-RELATION = re.compile(r'(<=|>=|[=<>≤≥≠])')
+ARRAY = re.compile(
+  r'[(\[]\s*\\begin\s*\{array\}\s*(?:\{[^{}]*\})?(.*)\\end\s*\{array\}\s*[)\]]', re.DOTALL
+)
+REPEATING = re.compile(r'(?<![0-9.])([0-9]*)\.([0-9]*)\\(?:overline|bar)\s*\{\s*([0-9]+)\s*\}')
+REALS = re.compile(r'(?i:(?:[a-z]\s*∈\s*)?\\mathbb\s*(?:\{R\}|R)|all real numbers)')
+NOTHING = re.compile(r'(?i)\\\{\s*\\\}|(?:the )?empty set|∅')
+RELATION = re.compile(r'([=<>≤≥≠])')
 WORDS = re.compile(r'\s(?:and|or)\s|\\cup\b')
 STATED = re.compile(r'\banswer\b(?:\s+(?:is|are)\b)?[\s:*]*(.*)', re.IGNORECASE)
 MATHS = re.compile(
@@ -28,6 +37,7 @@ def final(text: str) -> str:
   """What a text says is the answer: in its last box or the line after its last '####', whichever
   comes later, else after its last 'answer is', else the last formula; a text of one line as a
   whole. '' for none."""
+  text = spoken(text)
   line, box = text.rfind('####'), last_boxed(text)
   if box and box[0] > line:
     return box[1].strip()
@@ -45,7 +55,19 @@ def trimmed(text: str) -> str:
   """A text without what surrounds a formula, in the form that `form` reads."""
   inside = re.fullmatch(r'\s*(\$\$?)(.+?)(?<!\\)\1\s*', text, re.DOTALL)
   text = undressed(inside[2] if inside else text)
-  return re.sub(r'(?<!\.)\.$', '', text).strip()
+  text = re.sub(r'(?<!\.)[.,]$', '', text).strip()
+  if REALS.fullmatch(text):
+    return '(-∞,∞)'
+  return '∅' if NOTHING.fullmatch(text) else REPEATING.sub(as_fraction, text)
+
+
+def as_fraction(found: re.Match) -> str:
+  """The fraction that a repeating decimal is."""
+  whole, once, again = found.groups()
+  if len(found[0]) > 40:
+    return found[0]
+  above = int(whole + once + again) - int(f'0{whole}{once}')
+  return f'\\frac{{{above}}}{{{(10 ** len(again) - 1) * 10 ** len(once)}}}'
 
 
 def form(text: str, depth: int = 0) -> Form:
@@ -55,6 +77,7 @@ def form(text: str, depth: int = 0) -> Form:
     return Form('atom', text)
   make = lambda kind, parts: Form(kind, text, tuple(form(part, depth + 1) for part in parts))
   text = re.sub(r'^[A-Za-z]\s*∈\s*', '', text)
+  text = ARRAY.sub(r'\\begin{matrix}\1\\end{matrix}', text)
   if found := MATRIX.fullmatch(text):
     rows = [row.split('&') for row in re.split(r'\\\\', found[2].strip()) if row.strip()]
     kind = 'determinant' if found[1][0] in 'vV' else 'matrix'
@@ -63,11 +86,35 @@ def form(text: str, depth: int = 0) -> Form:
     return make('union', sets)
   if len(parts := listed(text)) > 1:
     return make('list', parts)
-  if len(sides := RELATION.split(text)) == 3:
-    return make({'<=': '≤', '>=': '≥'}.get(sides[1], sides[1]), sides[::2])
+  if len(sides := RELATION.split(text.replace('<=', '≤').replace('>=', '≥'))) > 1:
+    return related(sides[::2], ''.join(sides[1::2]), make) or Form('atom', text)
   if text.count('±') == 1 and not text.endswith('±'):
     return make('list', [text.replace('±', '+'), text.replace('±', '-')])
   return bracketed(text, make) or Form('atom', text)
+
+
+def related(sides: list[str], signs: str, make) -> Form | None:
+  """A relation, a chain of equations, or the interval that two bounds of a letter say."""
+  if len(signs) == 1 or set(signs) == {'='}:
+    return make(signs[0], sides)
+  if len(signs) > 2 or not re.fullmatch(r'\s*[A-Za-z]\s*', sides[1]):
+    return None
+  if set(signs) <= set('<≤'):
+    return make(LEFT[signs[0]] + RIGHT[signs[1]], sides[::2])
+  return make(LEFT[signs[1]] + RIGHT[signs[0]], sides[::-2]) if set(signs) <= set('>≥') else None
+
+
+def bounded(form: Form) -> Form:
+  """The interval that an inequality of a letter says; any other form as it is."""
+  if form.kind not in LEFT or not any(re.fullmatch('[A-Za-z]', part.text) for part in form.parts):
+    return form
+  one, other = form.parts
+  sign = form.kind
+  if re.fullmatch('[A-Za-z]', other.text):
+    one, other, sign = other, one, TURNED[sign]
+  if sign in '<≤':
+    return Form('(' + RIGHT[sign], form.text, (Form('atom', '-∞'), other))
+  return Form(LEFT[sign] + ')', form.text, (other, Form('atom', '∞')))
 
 
 def bracketed(text: str, make) -> Form | None:

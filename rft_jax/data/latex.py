@@ -16,8 +16,10 @@ SWITCH = re.compile(
 SYMBOLS = {
   'times': '×', 'cdot': '·', 'ast': '*', 'div': '÷', 'pm': '±', 'mp': '∓', 'pi': 'π', 'infty': '∞',
   'sqrt': '√', 'circ': '°', 'degree': '°', 'approx': '≈', 'leq': '≤', 'le': '≤', 'geq': '≥',
-  'ge': '≥', 'lt': '<', 'gt': '>', 'neq': '≠', 'ne': '≠', 'ldots': '…', 'dots': '…', 'cdots': '…',
-  'pounds': '£', 'euro': '€', 'cup': '∪', 'in': '∈',
+  'ge': '≥', 'leqslant': '≤', 'geqslant': '≥', 'lt': '<', 'gt': '>', 'neq': '≠', 'ne': '≠',
+  'ldots': '…', 'dots': '…', 'cdots': '…',
+  'pounds': '£', 'euro': '€', 'cup': '∪', 'in': '∈', 'emptyset': '∅', 'varnothing': '∅',
+  'lvert': '|', 'rvert': '|', 'vert': '|', 'lbrace': r'\{', 'rbrace': r'\}',
 }  # fmt: skip
 SYMBOL = re.compile(rf'\\({"|".join(SYMBOLS)})(?![A-Za-z])')
 DASHES = dict.fromkeys(map(ord, '−–‐‑－﹣'), '-')
@@ -58,7 +60,7 @@ def undressed(text: str) -> str:
   text = spaced(text)
   text = re.sub(r'\^\s*\{\s*\\(circ|degree)\s*\}|\^\s*\\(circ|degree)(?![A-Za-z])', '°', text)
   text = SYMBOL.sub(
-    lambda found: SYMBOLS[found[1]], re.sub(r'\\[dtc]frac(?![A-Za-z])', r'\\frac', text)
+    lambda found: SYMBOLS[found[1]], re.sub(r'\\[dtc](frac|binom)(?![A-Za-z])', r'\\\1', text)
   )
   text = unfonted(SWITCH.sub(' ', text))
   text = re.sub(r'\\([$%#&_])', r'\1', re.sub(r'\\[()\[\]]', ' ', text))

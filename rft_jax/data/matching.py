@@ -11,14 +11,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from rft_jax.data import choices
+from rft_jax.data import choices, plain
 from rft_jax.data.choices import letter
 from rft_jax.data.numerals import number, same_number, written
-from rft_jax.data.plain import normalised
 from rft_jax.registry import ConfigError, nearest
 
 Read = Callable[..., Any]  # (a text, the prompt) -> a value to compare, None for none
-READERS: dict[str, Read] = dict(gsm8k=number, exact=normalised, choice=letter)
+READERS: dict[str, Read] = dict(gsm8k=number, exact=plain.answer, choice=letter)
 KNOWN: dict[str, Read] = READERS | dict(choice=choices.known)  # the same of a column of answers
 NAMES = (*READERS, 'math')
 

@@ -6,20 +6,25 @@ has to be the same text. So a wrong answer is not paid because half of it was re
 """
 
 import logging
+import math
 import re
 import threading
+import time
+from contextvars import ContextVar
 from fractions import Fraction
 from typing import Any
 
 import math_verify
 from latex2sympy2_extended import NormalizationConfig
+from sympy import Rational
 
 from rft_jax.data.expressions import expression
-from rft_jax.data.forms import Form, final, form, trimmed
+from rft_jax.data.forms import TURNED, Form, bounded, final, form, trimmed
 from rft_jax.data.numerals import SCALE, Value, numerals, plain, prepared, written
 from rft_jax.data.plain import normalised
 
-SECONDS = 2  # for reading, and for comparing, one pair: with two pairs well within scoring.timeout
+SECONDS = 2  # for one completion, whatever parts it has: well within scoring.timeout
+DEADLINE: ContextVar[float] = ContextVar('deadline')
 READ = [
   math_verify.LatexExtractionConfig(
     normalization_config=NormalizationConfig(
@@ -28,13 +33,20 @@ READ = [
   )
 ]
 UNITS = {'%': 'percent', '°': 'degree', '$': 'dollar', '¢': 'cent', '€': 'euro', '£': 'pound'}
-UNIT = r'(?:[%°¢€£]|[A-Za-z][A-Za-z ]+(?:\^[0-9])?|[mgshLl](?:\^[0-9])?)?'
+UNIT = r'(?:[%°¢€£]|°[CF]|(?:[A-Za-z][A-Za-z ]+|[mgshLl]|[A-Za-z]{1,5}/[A-Za-z]{1,5})(?:\^[0-9])?)?'
+# An expression and its unit, which no product of letters is taken for.
+MEASURED = re.compile(
+  r'(?P<rest>.*[0-9)}πA-Za-z])\s+(?P<unit>(?:(?:square|cubic)\s+)?(?:units?|inch(?:es)?|feet|foot|'
+  r'miles?|yards?|degrees?|dollars?|cents?|(?:centi|milli|kilo)?met(?:er|re)s?|[cmk]m)(?:\^[23])?)'
+)
+NAME = re.compile(r'[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([a-z]\)|\([a-z](?:, ?[a-z])+\)')
 LETTERS = re.compile(r'\\[a-z]+|[A-Za-z](?:_\{?\w+\}?)?')
 logging.getLogger('math_verify').setLevel(logging.ERROR)  # it warns of each expression that is slow
 
 
 def agrees(completion: str, example: Any) -> float:
   """1.0 where the completion's answer is equal to `example.answer`, else 0.0."""
+  DEADLINE.set(time.monotonic() + SECONDS)
   return float(equal(final(example.answer), final(completion)))
 
 
@@ -70,8 +82,10 @@ def alike(one: Form, other: Form) -> bool:
     return atoms_alike(one.text, other.text)
   loose = ('set', 'list')
   if one.kind != other.kind and not (one.kind in loose and other.kind in loose):
-    turned = {'<': '>', '>': '<', '≤': '≥', '≥': '≤'}.get(one.kind) == other.kind
-    return turned and in_order(one.parts[::-1], other.parts)
+    if TURNED.get(one.kind) == other.kind:
+      return in_order(one.parts[::-1], other.parts)
+    one, other = bounded(one), bounded(other)
+    return one.kind == other.kind and in_order(one.parts, other.parts)
   if one.kind in (*loose, 'union'):
     return in_any_order(one.parts, other.parts)
   if one.kind in '=≠':
@@ -96,11 +110,12 @@ def in_any_order(one: tuple[Form, ...], other: tuple[Form, ...]) -> bool:
 
 
 def assigned(one: Form, other: Form) -> bool:
-  """'x = 5' is what 5 is, and 'x = 1 or x = 2' what '1, 2' is."""
+  """'x = 5' and 'x = 2 + 3 = 5' are what 5 is."""
   equation, value = (one, other) if one.kind == '=' else (other, one)
-  name, right = equation.parts
-  return bool(re.fullmatch(r'[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\([a-z]\)', name.text)) and alike(
-    *((right, value) if equation is one else (value, right))
+  pair = lambda side: (side, value) if equation is one else (value, side)
+  *before, last = equation.parts
+  return alike(*pair(last)) and all(
+    NAME.fullmatch(side.text) or (side.kind == 'atom' and alike(*pair(side))) for side in before
   )
 
 
@@ -114,6 +129,7 @@ def same_line(one: tuple[Form, ...], other: tuple[Form, ...]) -> bool:
 def atoms_alike(one: str, other: str) -> bool:
   if spelt(one) == spelt(other):
     return True
+  one, other = without_unit(one, other)
   left, right = quantity(one), quantity(other)
   if left and right:
     return same_quantity(left, right)
@@ -121,7 +137,19 @@ def atoms_alike(one: str, other: str) -> bool:
     return False
   first = ratio(left[0]) if left else expression(one)
   second = ratio(right[0]) if right else expression(other)
-  return bool(first and second and by_math_verify(first, second))
+  return bool(first and second) and (first == second or by_math_verify(first, second))
+
+
+def without_unit(one: str, other: str) -> tuple[str, str]:
+  """Two texts without a unit that comes after an expression, where they do not have two."""
+  found = [None if quantity(text) else MEASURED.fullmatch(text) for text in (one, other)]
+  units = {spelt(unit['unit']).removesuffix('s') for unit in found if unit}
+  if len(units) != 1:
+    return one, other
+  left, right = (
+    unit['rest'] if unit else text for unit, text in zip(found, (one, other), strict=True)
+  )
+  return left, right
 
 
 def quantity(text: str) -> tuple[Value, str] | None:
@@ -131,7 +159,7 @@ def quantity(text: str) -> tuple[Value, str] | None:
   if len(found) != 1 or found[0].value is None:
     return None
   number, cluster = found[0], text[found[0].start : found[0].end]
-  head, tail = text[: number.start].strip(' $'), text[number.end :].strip(' $')
+  head, tail = text[: number.start].strip(' $\u2009'), text[number.end :].strip(' $\u2009')
   if head or not re.fullmatch(UNIT, tail):
     return None
   glued = re.search(r'[A-Za-z]+(?:\^[0-9])?$', cluster)
@@ -172,16 +200,24 @@ def by_math_verify(known: str, said: str) -> bool:
   both = letters[0] | letters[1]
   if len({letter.lower() for letter in both}) < len(both):
     return False  # it reads A and a as one
+  left = DEADLINE.get(math.inf) - time.monotonic()
+  if left <= 0:
+    return False
   main = threading.current_thread() is threading.main_thread()  # where alarms work
-  limit: Any = SECONDS if main else None
+  limit: Any = max(1, min(SECONDS, round(left))) if main else None
   terms = [
     math_verify.parse(f'${term}$', READ, fallback_mode='no_fallback', parsing_timeout=limit)
     for term in (known, said)
   ]
   if not all(terms) or any(map(overlooked, terms, letters)):
     return False
-  one, other = terms
-  return math_verify.verify(one, other, timeout_seconds=limit) and not apart(one[0], other[0])
+  (one, *_), (other, *_) = terms
+  try:
+    if not (one.free_symbols or other.free_symbols):
+      return same_value(one, other)
+    return not apart(one, other) and math_verify.verify(*terms, timeout_seconds=limit)
+  except Exception:  # SymPy's, of all kinds, over what has no value: oo - oo
+    return False
 
 
 def variables(latex: str) -> set[str]:
@@ -194,9 +230,18 @@ def overlooked(term: list[Any], letters: set[str]) -> bool:
   return not {letter[0].lower() for letter in letters} <= read
 
 
-def apart(one: Any, other: Any) -> bool:
-  """Whether two numbers differ in 30 digits: math-verify takes differences below 1e-15 for none."""
-  if one.free_symbols or other.free_symbols:
-    return False
+def same_value(one: Any, other: Any) -> bool:
+  """Whether two numbers are equal in 30 digits: math-verify takes differences below 1e-15 for none,
+  and seconds over logarithms."""
+  if not (one.is_finite and other.is_finite):
+    return bool(one == other and one.is_extended_real)
   difference, size = abs((one - other).evalf(40)), abs(one.evalf(40))
-  return bool(difference > size * 10**-30)
+  return bool(difference <= size * 10**-30)
+
+
+def apart(one: Any, other: Any) -> bool:
+  """Whether two expressions differ where their letters are numbers, which is soon known."""
+  names = sorted(one.free_symbols | other.free_symbols, key=str)
+  numbers = {name: Rational(10 * i + 13, 17) for i, name in enumerate(names)}
+  difference = (one - other).subs(numbers).evalf(20)
+  return bool(difference.is_number and difference.is_finite and abs(difference) > 1e-6)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from rft_jax.data.latex import last_boxed, undressed
+from rft_jax.data.plain import spoken
 
 Value = Decimal | Fraction
 LONGEST = 1000  # digits, and exponents: beyond, arithmetic on what a model wrote could take long
@@ -37,6 +38,7 @@ WITH_PART = re.compile(
   r"(?<![\w.,/:'’^])([0-9]+)(?:[ \u2009]+(?:and )?|(-))([0-9]+[ ]?/[ ]?[0-9]+)(?![\w/]|[.,][0-9])"
 )
 DATE = re.compile(r'(?<![\w-])[0-9]+(?:-[0-9]+){2,}')
+MINUS = re.compile(rf'(?i:\bnegative|(?:^|(?<=\bis)|(?<=[=:]))\s*\bminus)\s+(?=[{MONEY}.0-9])')
 CODE = re.compile(r'\b(?:US\$|(?:USD|EUR|GBP|INR|Rs\.?) ?(?=[-+.0-9]))')
 
 NUMBER = re.compile(
@@ -93,6 +95,7 @@ def same_number(completion: str, example: Any) -> float:
 
 def bare(text: str) -> tuple[Value | None, int]:
   """As `number`: without the power of ten, and that."""
+  text = spoken(text)
   line, box = text.rfind('####'), last_boxed(text)
   if box and box[0] > line:
     return marked(box[1], -1)
@@ -123,6 +126,7 @@ def prepared(text: str) -> str:
   text = re.sub(r'<<[^<>]*>>|</?[A-Za-z][^<>]*>', ' ', undressed(text))
   text = CODE.sub('$', FRACTION.sub(fraction, text))
   text = re.sub(rf'([=({{:])[ ]*-[ ]+(?=[{MONEY}.0-9])', r'\1 -', text)
+  text = MINUS.sub('-', text)
   text = COMMAS.sub(lambda found: found[0].replace(',', ''), text)
   text = GAPS.sub(lambda found: found[0].replace(found['gap'], ''), text)
   text = DATE.sub(lambda found: found[0].replace('-', '_'), text)

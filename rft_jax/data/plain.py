@@ -12,6 +12,15 @@ def normalised(text: str, prompt: str = '') -> str | None:
   return ' '.join(unicodedata.normalize('NFC', plain).casefold().split()).rstrip('. ') or None
 
 
+def answer(text: str, prompt: str = '') -> str | None:
+  return normalised(spoken(text))
+
+
+def spoken(text: str) -> str:
+  """A text without what a model thinks before it answers."""
+  return text.rpartition('</think>')[2]
+
+
 def folded(letter: str) -> str:
   if letter.isascii() or unicodedata.decomposition(letter).startswith(KEPT):
     return letter
