@@ -215,7 +215,7 @@ def by_math_verify(known: str, said: str) -> bool:
   try:
     if not (one.free_symbols or other.free_symbols):
       return same_value(one, other)
-    return not apart(one, other) and math_verify.verify(*terms, timeout_seconds=limit)
+    return not apart(one, other) and math_verify.verify(terms[0], terms[1], timeout_seconds=limit)
   except Exception:  # SymPy's, of all kinds, over what has no value: oo - oo
     return False
 

@@ -11,6 +11,7 @@ from rft_jax.data.gym.forms import (
   NUMBER,
   STRINGS,
   WORD,
+  WORDS,
   Check,
   computed,
   repeated,
@@ -46,7 +47,7 @@ TEXTS = {
   name: EXACT
   for name in (
     'base_conversion bf caesar_cipher emoji_mystery letter_jumble sentence_reordering '
-    'spell_backward string_insertion word_sequence_reversal word_sorting'
+    'spell_backward string_insertion word_sequence_reversal'
   ).split()
 }
 ARITHMETIC = {
@@ -224,7 +225,19 @@ VALUES = {
   'game_of_life': JSON,
   'list_functions': JSON,
 }
-ALL = NUMBERS | NAMES | GRIDS | TEXTS | ARITHMETIC | ALGEBRA | LOGIC | PUZZLES | MOVES | VALUES
+ALL = (
+  {'word_sorting': WORDS}
+  | NUMBERS
+  | NAMES
+  | GRIDS
+  | TEXTS
+  | ARITHMETIC
+  | ALGEBRA
+  | LOGIC
+  | PUZZLES
+  | MOVES
+  | VALUES
+)
 REMARKS = dict.fromkeys(
   'arc_1d arc_agi letter_jumble list_functions modulo_grid number_sequence rearc '
   'sentence_reordering'.split(),
