@@ -137,7 +137,9 @@ def atoms_alike(one: str, other: str) -> bool:
     return False
   first = ratio(left[0]) if left else expression(one)
   second = ratio(right[0]) if right else expression(other)
-  return bool(first and second) and (first == second or by_math_verify(first, second))
+  if not first or not second:
+    return False
+  return first == second or by_math_verify(first, second)
 
 
 def without_unit(one: str, other: str) -> tuple[str, str]:
