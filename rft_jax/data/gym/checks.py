@@ -243,6 +243,7 @@ REMARKS = dict.fromkeys(
   'sentence_reordering'.split(),
   "other answers may fit: only the library's is known",
 ) | {
+  'bf': 'half of the programs print a zero byte after the word, which is no part of the answer',
   'leg_counting': 'a starfish is given 5 legs',
   'word_ladder': 'words that the library does not know are wrong',
 }
