@@ -72,7 +72,7 @@ def test_errors_say_over_what(drawers):
     drawers.get(('naps:refuse', 'too few'))
   with pytest.raises(DrawingError, match=r'gcd 7 cannot be drawn: TypeError'):
     drawers.get(('naps:fail', 'gcd', 7))
-  with pytest.raises(DrawingError, match=r'problem 7 cannot be drawn: its process died'):
+  with pytest.raises(DrawingError, match=r'problem 7 cannot be drawn: its process died twice'):
     drawers.get(('naps:vanish', 'problem 7'))
   assert drawers.get(('naps:nap', 0, 'again')) == 'again'
 
@@ -83,6 +83,17 @@ def test_what_a_problem_writes_goes_with_the_drawers():
   assert written.exists() and written.parent != Path.cwd()
   once.close()
   assert not written.exists()
+
+
+def test_a_drawer_that_is_killed_from_outside_is_replaced(drawers):
+  for call in ('idle', 'at work'):
+    if call == 'at work':
+      drawers.ahead([('naps:nap', 0.5, call)])
+      time.sleep(0.2)
+    for drawer in drawers.drawers:
+      if drawer.process:
+        drawer.process.kill()
+    assert drawers.get(('naps:nap', 0.5, call)) == call
 
 
 def test_strings_hash_the_same_in_every_drawer(drawers):

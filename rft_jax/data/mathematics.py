@@ -137,7 +137,9 @@ def atoms_alike(one: str, other: str) -> bool:
     return False
   first = ratio(left[0]) if left else expression(one)
   second = ratio(right[0]) if right else expression(other)
-  return bool(first and second) and (first == second or by_math_verify(first, second))
+  if not first or not second:
+    return False
+  return first == second or by_math_verify(first, second)
 
 
 def without_unit(one: str, other: str) -> tuple[str, str]:
@@ -215,7 +217,7 @@ def by_math_verify(known: str, said: str) -> bool:
   try:
     if not (one.free_symbols or other.free_symbols):
       return same_value(one, other)
-    return not apart(one, other) and math_verify.verify(*terms, timeout_seconds=limit)
+    return not apart(one, other) and math_verify.verify(terms[0], terms[1], timeout_seconds=limit)
   except Exception:  # SymPy's, of all kinds, over what has no value: oo - oo
     return False
 

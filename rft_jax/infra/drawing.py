@@ -128,15 +128,12 @@ class Drawer:
         self.answer(call, future)
 
   def answer(self, call: Call, future: Future):
-    limit = threading.Timer(LIMIT, self.kill)
-    limit.start()
-    try:
-      kind, value = self.ask(call)
-    except (EOFError, OSError, pickle.UnpicklingError):
-      self.kill()
-      kind, value = 'died', f'its process died, or took longer than {LIMIT:.0f} s'
-    finally:
-      limit.cancel()
+    kind, value = self.attempt(call)
+    if kind == 'died' and not self.pool.closed:  # perhaps killed from outside, as for memory
+      kind, value = self.attempt(call)
+    if kind in ('died', 'late'):
+      with self.pool.lock:
+        self.pool.results.pop(call, None)  # who asks again may have better luck
     if kind == 'value':
       future.set_result(value)
     elif kind == 'config':
@@ -145,6 +142,20 @@ class Drawer:
       future.set_exception(
         DrawingError(f'{shown(call)} cannot be drawn: {value}; choose easier options, or another')
       )
+
+  def attempt(self, call: Call) -> tuple[str, Any]:
+    late = threading.Event()
+    limit = threading.Timer(LIMIT, lambda: (late.set(), self.kill()))
+    limit.start()
+    try:
+      return self.ask(call)
+    except (EOFError, OSError, pickle.UnpicklingError):
+      self.kill()
+      if late.is_set():
+        return 'late', f'it took longer than {LIMIT:.0f} s'
+      return 'died', 'its process died twice: look for crashes and memory'
+    finally:
+      limit.cancel()
 
   def ask(self, call: Call) -> tuple[str, Any]:
     if self.process is None:

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-UNSIGNED = r'(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?'
+UNSIGNED = r'(?:(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?|\.\d+)'
 NUMBER = rf'[+-]?{UNSIGNED}'
 ANY = r'(?s:.+)'
 STRING = r"'[^'\"\\]*'|\"[^'\"\\]*\""
@@ -60,6 +60,11 @@ def same_word(text: str, problem: dict) -> bool:
 
 def same_number(text: str, problem: dict) -> bool:
   return value(text) == value(problem['answer'])
+
+
+def same_words(text: str, problem: dict) -> bool:
+  """Equal lists of words between commas."""
+  return re.split(r',\s*', text) == re.split(r',\s*', problem['answer'])
 
 
 def same_cells(text: str, problem: dict) -> bool:
@@ -158,6 +163,7 @@ LIST = r'\[\s*(?:' + repeated(STRING, r'\s*,\s*') + r')?\s*\]'
 EXACT = Check(ANY, (), same, form='the text')
 WORD = Check(ANY, (), same_word, form='the words, in capitals or not')
 INTEGER = Check(NUMBER, (), same_number, form='the number; `1,234` and `1234.0` are 1234')
+WORDS = Check(ANY, (), same_words, form='the words, with any space after commas')
 GRID = Check(ANY, (), same_cells, form='rows of cells, with any space between cells')
 STRINGS = Check(LIST, (), same_strings, form='a list of strings, quoted by `\'` or `"`')
 JSON = Check(ANY, (), same_json, form='the JSON value; spaces and the order of keys are free')

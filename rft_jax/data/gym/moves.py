@@ -86,8 +86,9 @@ def sokoban(text: str, problem: dict) -> bool:
 def knights(text: str, problem: dict) -> bool:
   """Moves in turn along the lines of the board until the colours have changed places."""
   facts = problem['facts']
-  if not facts['is_possible'] or text == 'No':
-    return text.casefold() == 'no' and not facts['is_possible']
+  refused = text.strip('"').casefold() == 'no'
+  if refused or not facts['is_possible']:
+    return refused and not facts['is_possible']
   pieces, turn = dict(facts['pieces']), facts['start_turn']
   for move in json.loads(text):
     color, start, end = move.split(',')

@@ -49,7 +49,7 @@ PUZZLES = {
   ),
   'mini_sudoku': Check(boards.NUMBERS, ('puzzle',), boards.sudoku, form='any grid by the rules'),
   'sudoku': Check(boards.NUMBERS, ('puzzle',), boards.sudoku, form='any grid by the rules'),
-  'n_queens': Check(r'[Q_ \n]+', ('puzzle',), boards.queens, form='any board by the rules'),
+  'n_queens': Check(r'[Q_ \r\n]+', ('puzzle',), boards.queens, form='any board by the rules'),
   'palindrome_generation': Check(
     '[a-z]+', ('letters',), boards.palindrome, form='any palindrome of the letters'
   ),
@@ -79,7 +79,7 @@ MOVES = {
   ),
   'jugs': Check(json_list(JUG_MOVE), ('puzzle',), moves.jugs, form='any moves to the target'),
   'knight_swap': Check(
-    rf'[Nn]o|{json_list(KNIGHT_MOVE)}',
+    rf'"?[Nn]o"?|{json_list(KNIGHT_MOVE)}',
     ('is_possible', 'board', 'pieces', 'start_turn'),
     moves.knights,
     solvers.knights_swap,
