@@ -44,13 +44,14 @@ def give(school, user, value=None, kind='binary', answer='') -> str:
 def learned(school, scope) -> bool:
   """Whether nothing waits for a scope, neither to be learned nor to be unlearned, and what is live
   is served."""
-  waiting = [p for p in school.store.ledger.pending() if p.scope == scope]
-  live = school.store.versions.state(scope).live_version
-  record = school.store.versions.get(scope, live)
-  busy = school.store.ledger.is_training() or scope in school.store.ledger.taken_back()
-  if waiting or busy or served(school, scope) != live:
+  ledger, versions = school.store.ledger, school.store.versions
+  waiting = lambda: any(p.scope == scope for p in ledger.pending())
+  # In this order: what is claimed while one looks waits no more, and is live only afterwards.
+  if waiting() or ledger.is_training() or scope in ledger.taken_back() or waiting():
     return False
-  return record is None or record.first_served_us is not None
+  live = versions.state(scope).live_version
+  record = versions.get(scope, live)
+  return served(school, scope) == live and (record is None or record.first_served_us is not None)
 
 
 def served(school, scope) -> int:
