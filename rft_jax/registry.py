@@ -115,3 +115,9 @@ class Registry:
     if name not in self.members:
       raise ConfigError(f'unknown {self.family} {name!r}: {nearest(name, self.members)}')
     return name
+
+
+def shorten(text: object, limit: int = 60) -> str:
+  """The beginning of a text, on one line."""
+  line = ' '.join(str(text).split())
+  return line if len(line) <= limit else line[:limit] + '...'

@@ -1,4 +1,4 @@
-"""Text to arrays and back: tokenizers, left-padded prompts, right-padded demonstrations."""
+"""Text to arrays and back: left-padded prompts, right-padded demonstrations."""
 
 import contextlib
 import functools
@@ -7,66 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from tokenizers import Regex, Tokenizer
-from tokenizers.decoders import Fuse
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from rft_jax.data import chat, stops
 from rft_jax.data.chat import Turns
-from rft_jax.data.smalltalk.vocabulary import smalltalk
 from rft_jax.data.templates import ordinary
-from rft_jax.registry import ConfigError, bind, parse
+from rft_jax.data.tokenizer import MADE, PRINTABLE, SPECIALS, characters, load_tokenizer
+from rft_jax.registry import ConfigError, shorten
 from rft_jax.types import Example, Experience, Prompts
 
-PRINTABLE = ''.join(map(chr, range(32, 127))) + '\n'
-SPECIALS = {'pad_token': '<pad>', 'bos_token': '<bos>', 'eos_token': '<eos>'}
-
-
-def characters(*, alphabet: str = PRINTABLE) -> PreTrainedTokenizerFast:
-  """One token per character: <pad>=0, <bos>=1, <eos>=2, then `alphabet` in order.
-
-  Raises ConfigError for an empty alphabet and for a character that comes twice.
-  """
-  twice = next((char for char in alphabet if alphabet.count(char) > 1), None)
-  if not alphabet or twice:
-    raise ConfigError(
-      f'alphabet={alphabet!r} must be non-empty and name each character once'
-      + (f': remove one {twice!r}' if twice else '')
-    )
-  vocab = {token: i for i, token in enumerate([*SPECIALS.values(), *alphabet])}
-  backend = Tokenizer(WordLevel(vocab, unk_token='<unk>'))
-  backend.pre_tokenizer = Split(Regex(r'[\s\S]'), 'isolated')
-  backend.decoder = Fuse()
-  # Text that spells a special token is text: only the sampler ends a sequence.
-  return PreTrainedTokenizerFast(
-    tokenizer_object=backend,
-    clean_up_tokenization_spaces=False,
-    split_special_tokens=True,
-    **SPECIALS,
-  )
-
-
-MADE = {'characters': characters, 'smalltalk': smalltalk}
-"""Tokenizers that are made here, by name."""
-
-
-def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-  """`'characters(alphabet="...")'`, `'smalltalk'`, else a local directory or a hub id.
-
-  Raises ConfigError for unknown options and for a name under which no tokenizer is found.
-  """
-  name = spec.strip().split('(')[0]
-  if name in MADE:
-    return bind(MADE[name], parse(spec)[1], f'tokenizer {name!r}')()
-  try:
-    return AutoTokenizer.from_pretrained(spec)
-  except Exception as error:  # Broken files raise of every kind.
-    raise ConfigError(
-      f'no tokenizer at {spec!r} ({shorten(error)}): name a directory with '
-      'tokenizer.json, a hub id, smalltalk, or characters(alphabet=...)'
-    ) from error
+__all__ = ['MADE', 'PRINTABLE', 'SPECIALS', 'characters', 'load_tokenizer', 'shorten']
 
 
 def encode(tokenizer, text: str) -> list[int]:
@@ -304,9 +254,3 @@ def stack(answers: list[Any]) -> Any:
   if not numeric or len(shapes) != 1 or not trees[0][0]:
     return None
   return jax.tree.map(lambda *leaves: np.stack(leaves), *answers)
-
-
-def shorten(text: object, limit: int = 60) -> str:
-  """The beginning of a text, on one line."""
-  line = ' '.join(str(text).split())
-  return line if len(line) <= limit else line[:limit] + '...'

@@ -5,12 +5,11 @@ An entry that is not known is accepted only where PEFT has it switched off, whic
 false, or an empty text, list or map; so what a later version adds is refused by name once it is on.
 """
 
-import json
 import os
 import re
 from typing import Any, NamedTuple
 
-from rft_jax.infra.hub import HubError
+from rft_jax.infra.hub import HubError, json_object
 from rft_jax.models.config import Lora
 
 CONFIG = 'adapter_config.json'
@@ -130,13 +129,7 @@ def read(directory: str) -> AdapterConfig:
   file = os.path.join(directory, CONFIG)
   if not os.path.isfile(file):
     raise HubError(f'{directory} has no {CONFIG}: name the directory of a PEFT adapter')
-  try:
-    with open(file, encoding='utf-8-sig') as text:
-      entries = json.load(text)
-  except (ValueError, OSError, RecursionError) as error:
-    raise HubError(f'{file} is damaged ({error}): fetch it again') from error
-  if not isinstance(entries, dict):
-    raise HubError(f'{file} holds no map of settings, but {_short(entries)}: fetch it again')
+  entries = json_object(file)
   for key in ('r', 'lora_alpha'):
     if 'peft_type' not in entries and key not in entries:
       raise HubError(f'{file} has neither peft_type nor {key}: only adapters of PEFT are read')
