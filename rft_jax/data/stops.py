@@ -15,9 +15,6 @@ from rft_jax.data.ends import ends
 from rft_jax.data.templates import added_tokens, ordinary
 from rft_jax.registry import ConfigError
 
-UNKNOWN_BYTES = b'\xff'
-"""Of a token that is no whole text: no text contains it."""
-
 
 def eos(tokenizer) -> int | None:
   """The EOS token, None where there is none. Raises ConfigError for one that is not in the

@@ -12,8 +12,6 @@ import numpy as np
 from rft_jax.models.config import ModelConfig
 from rft_jax.models.shapes import layer_shapes, matrix_shapes, parts
 
-TOP = 'embed', 'positions', 'final_norm', 'final_norm_bias', 'lm_head'
-
 
 def top_names(c: ModelConfig) -> dict[str, str]:
   """Our parameter outside the layers -> its tensor."""
