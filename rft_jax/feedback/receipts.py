@@ -13,8 +13,9 @@ Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 EVENT = """
 SELECT e.*, r.how, g.state, g.reasons_json, a.version AS applied_version,
   coalesce(done.claimed_us, doing.claimed_us) AS claimed_us, doing.id AS doing,
-  v.created_us AS applied_us, v.first_served_us
+  v.created_us AS applied_us, v.first_served_us, c.deleted_us
 FROM feedback_event e
+JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN replaced r ON r.event_seq = e.seq
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = 'u:' || e.user_id
 LEFT JOIN applied a ON a.event_seq = e.seq AND a.scope = g.scope
@@ -25,6 +26,7 @@ LEFT JOIN train_batch doing ON doing.scope = g.scope AND doing.status = 'claimed
     AND i.role = 'new')
 WHERE e.kind != 'retract' AND
 """
+GONE = 'deleted: its conversation was deleted before it was learned'
 
 
 def receipt(query: Query, event_id: str) -> Receipt | None:
@@ -54,8 +56,8 @@ def of_event(row: sqlite3.Row) -> Receipt:
     id=row['id'],
     seq=row['seq'],
     kind=row['kind'],
-    status=status(row),
-    reasons=tuple(json.loads(row['reasons_json'])),
+    status='rejected' if gone(row) else status(row),
+    reasons=(GONE,) if gone(row) else tuple(json.loads(row['reasons_json'])),
     scope=of_user(row['user_id']),
     message_id=row['message_id'],
     user_id=row['user_id'],
@@ -67,6 +69,11 @@ def of_event(row: sqlite3.Row) -> Receipt:
     tags=tuple(json.loads(row['tags_json'])),
     comment=row['comment'],
   )
+
+
+def gone(row: sqlite3.Row) -> bool:
+  """Whether nothing will become of it, because its conversation was deleted."""
+  return row['deleted_us'] is not None and status(row) == 'queued'
 
 
 def status(row: sqlite3.Row) -> str:

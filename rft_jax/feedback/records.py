@@ -70,6 +70,7 @@ class Generation:
 
   prompt_ids i32[P], completion_ids i32[T], logp f32[T] (under the policy that sampled, at its
   temperature), versions u32[T] only where the tokens of one answer have several global versions.
+  dropped: so many of the oldest messages the prompt left out, because they did not fit.
   """
 
   message_id: str
@@ -90,6 +91,7 @@ class Generation:
   pair_side: str | None = None
   ttft_us: int = 0
   total_us: int = 0
+  dropped: int = 0
 
 
 @dataclass(frozen=True)

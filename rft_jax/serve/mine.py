@@ -52,6 +52,8 @@ def routes(service: Service) -> APIRouter:
       'scopes': sorted(caller.scopes),
       'version': versions(service, caller.user.id),
       'model': service.options.model,
+      'max_tokens': service.options.max_tokens,
+      'most_tokens': service.options.most_tokens,
       'suggestions': list(service.options.suggestions),
     }
 
@@ -111,6 +113,13 @@ def versions(service: Service, user_id: str) -> dict[str, int]:
   return dict(zip(('global', 'personal'), service.engine.versions(user_id), strict=True))
 
 
+def model_of(generation: Generation) -> str:
+  """The name that the request had for what wrote an answer."""
+  if generation.adapter_user:
+    return 'rft'
+  return f'rft@v{generation.global_version}' if generation.global_version else 'rft:base'
+
+
 def shown_message(
   message: Message, generation: Generation | None, given: list[Receipt]
 ) -> dict[str, Any]:
@@ -125,5 +134,8 @@ def shown_message(
     'content': message.content,
     'version': version,
     'finish_reason': generation and generation.finish_reason,
+    'model': generation and model_of(generation),
+    'pair_side': generation and generation.pair_side,
+    'dropped': generation.dropped if generation else 0,
     'feedback': [shown(receipt) for receipt in given],
   }

@@ -7,7 +7,9 @@ import { ask } from './dialog.js'
 import { announce, byId, on } from './dom.js'
 import { refresh as refreshDrawer, startDrawer } from './drawer.js'
 import { flush, openOutbox } from './outbox.js'
+import { startSettings } from './settings.js'
 import { loadConversations, markShown } from './sidebar.js'
+import { openTabs } from './tabs.js'
 import { hero } from './teach.js'
 import { Conversation } from './tree.js'
 
@@ -105,6 +107,11 @@ function startComposer() {
     chat.ask(text, byId('compare').getAttribute('aria-pressed') === 'true')
   })
   prompt.addEventListener('input', fit)
+  on('rft:draft', text => {
+    prompt.value = text
+    fit()
+    prompt.focus()
+  })
   prompt.addEventListener('keydown', event => {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
@@ -181,6 +188,8 @@ async function start() {
   showVersion(me.version)
   chat.start(() => hero(me.suggestions ?? []))
   welcome()
+  startSettings(me)
+  openTabs(me.user_id)
   openOutbox(me.user_id)
   await loadConversations()
   await route()

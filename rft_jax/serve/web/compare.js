@@ -15,8 +15,7 @@ export function shuffled() {
 }
 
 function reveal(message) {
-  const version = versionText(message.version)
-  const detail = message.model === 'rft' ? version : message.model
+  const detail = message.model === 'rft' ? versionText(message.version) : ''
   return h(
     'p',
     { class: 'reveal', testid: 'reveal' },
@@ -69,6 +68,7 @@ export function pairView(pair, chosen) {
     pair.outcome = outcome
     pair.vote = vote(pair.a, 'preference', value)
     draw()
+    element.querySelector('.verdict').focus({ preventScroll: true })
     chosen(outcome === 'b' ? pair.b : pair.a)
   }
   const draw = () => {
@@ -80,7 +80,6 @@ export function pairView(pair, chosen) {
         ]
       : [choices(pair, choose)]
     element.replaceChildren(h('div', { class: 'pair' }, cards), ...below)
-    if (pair.outcome) element.querySelector('.verdict').focus({ preventScroll: true })
   }
   draw()
   const paint = () => [lives.a, lives.b].forEach(live => live.paint())

@@ -3,10 +3,12 @@
 
 import { call } from './api.js'
 import { emit } from './dom.js'
+import { tellTabs } from './tabs.js'
 
 let prefix = ''
 let timer = 0
 let failures = 0
+let sending = Promise.resolve()
 
 /** What waits, oldest first: ids sort by the time they were made. */
 export function waiting() {
@@ -24,6 +26,7 @@ export function openOutbox(userId) {
 export function put(item) {
   localStorage.setItem(prefix + item.id, JSON.stringify(item))
   emit('rft:waiting', item)
+  tellTabs()
   flush()
 }
 
@@ -32,6 +35,7 @@ async function deliver(item) {
     const answer = await call(item.method, item.path, item.body)
     localStorage.removeItem(prefix + item.id)
     emit('rft:delivered', { item, answer })
+    tellTabs()
   } catch (error) {
     if (error.passing) throw error
     localStorage.removeItem(prefix + item.id)
@@ -53,10 +57,10 @@ async function deliverAll() {
   }
 }
 
-/** Sends what waits; one tab at a time, where the browser has locks. */
+/** Sends what waits; one tab at a time, where the browser has locks (not over plain http). */
 export function flush() {
   clearTimeout(timer)
-  if (!navigator.locks) return deliverAll()
+  if (!navigator.locks) return (sending = sending.then(deliverAll))
   return navigator.locks.request(prefix, deliverAll)
 }
 

@@ -9,6 +9,7 @@ const ENDS = {
   refused: 'Not saved',
   quarantined: 'Kept aside for review',
   rejected: 'Not learned',
+  not_learned: 'Could not be learned',
   rolled_back: 'Rolled back',
   retracted: 'Undone',
   superseded: 'Replaced by a later vote',
@@ -123,6 +124,8 @@ export async function follow(receipt) {
 on('rft:delivered', ({ item, answer }) => {
   if (item.method === 'POST' && receipts.get(item.id)?.status !== 'retracted') follow(answer)
 })
+
+on('rft:news', track)
 
 on('rft:delayed', ({ items }) => {
   for (const { id } of items) if (receipts.has(id)) track({ id, delayed: true })
