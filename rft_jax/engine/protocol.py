@@ -78,12 +78,10 @@ class Answer(Protocol):
 
 class EngineError(Exception):
   """The engine cannot do this. `status`: 400 (prompt too long), 404 (unknown version), 429 (queue
-  full), 503 (not ready), 500. `fits`: the share of a too long prompt that there is room for, 1 where
-  that is not known."""
+  full), 503 (not ready), 500. `fits`: the share of a too long prompt that there is room for, 1 if
+  unknown."""
 
-  def __init__(
-    self, message: str, status: int = 500, code: str | None = None, fits: float = 1.0
-  ):
+  def __init__(self, message: str, status: int = 500, code: str | None = None, fits: float = 1.0):
     super().__init__(message)
     self.message, self.status, self.code, self.fits = message, status, code, fits
 

@@ -147,7 +147,11 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
 DROPPED = 'ALTER TABLE generation ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;'
-MIGRATIONS = (TABLES + TRIGGERS, BASES, DROPPED)  # the script at index n leads from user_version n to n + 1
+MIGRATIONS = (  # The script at index n leads from user_version n to n + 1.
+  TABLES + TRIGGERS,
+  BASES,
+  DROPPED,
+)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -1,12 +1,23 @@
 """/admin: what is live, the way back, and who teaches what."""
 
 import asyncio
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from rft_jax.feedback.records import GLOBAL, ScopeState, User, Version, of_user
-from rft_jax.feedback.schema import Invalid, boolean, identifier, integer, mapping, required, text
+from rft_jax.feedback.schema import (
+  Invalid,
+  boolean,
+  choice,
+  identifier,
+  integer,
+  mapping,
+  required,
+  text,
+)
+from rft_jax.feedback.store import Store
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.service import Service
@@ -79,13 +90,21 @@ def routes(service: Service) -> APIRouter:
     return len(seqs)
 
   @router.get('/users')
-  async def users(request: Request) -> dict:
-    auth.identify(request, 'admin')
-    counts = store.users.counts()
-    states = {state.scope: state for state in store.versions.states()}
-    found = [u for u in store.users.all() if u.deleted_us is None]
-    data = [shown_user(u, counts.get(u.id, 0), states.get(of_user(u.id))) for u in found]
-    return {'data': data}
+  async def users(
+    request: Request, limit: str | None = None, before: str | None = None, visitors: str = 'false'
+  ) -> dict:
+    """All users; with `limit` a page of those who said something or have a name, or of the silent
+    `visitors`, the busiest first, after the cursor `before`."""
+    me = auth.identify(request, 'admin').user.id
+    if limit is None:
+      counts = store.users.counts()
+      states = {state.scope: state for state in store.versions.states()}
+      found = [u for u in store.users.all() if u.deleted_us is None]
+      data = [shown_user(u, counts.get(u.id, 0), states.get(of_user(u.id))) for u in found]
+      return {'data': data}
+    silent = choice(visitors, 'visitors', ('true', 'false')) == 'true'
+    asked = (silent, place(before), page_size(limit), me)
+    return await asyncio.to_thread(users_page, store, *asked)
 
   @router.get('/metrics')
   async def metrics(request: Request) -> dict:
@@ -100,6 +119,34 @@ def routes(service: Service) -> APIRouter:
     }
 
   return router
+
+
+def page_size(limit: str) -> int:
+  return integer(digits(limit, 'limit'), 'limit', 1, 500)
+
+
+def digits(value: str, param: str) -> int:
+  if not re.fullmatch('[0-9]{1,18}', value):
+    raise Invalid(f'{param} must be a number', param)
+  return int(value)
+
+
+def place(before: str | None) -> tuple[int, str] | None:
+  """A cursor of a page of users: where the one before ended. Raises Invalid."""
+  if before is None:
+    return None
+  events, _, user_id = before.partition('.')
+  return digits(events, 'before'), identifier(user_id, 'before')
+
+
+def users_page(
+  store: Store, visitors: bool, before: tuple[int, str] | None, limit: int, me: str
+) -> dict[str, Any]:
+  found = store.users.page(visitors, before, limit + 1, me)
+  kept = found[:limit]
+  data = [shown_user(u, n, store.versions.state(of_user(u.id))) for u, n in kept]
+  following = f'{kept[-1][1]}.{kept[-1][0].id}' if len(found) > limit else None
+  return {'data': data, 'next': following, 'visitors': store.users.visitors(me)}
 
 
 def known_scope(service: Service, scope: object) -> str:

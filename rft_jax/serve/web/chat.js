@@ -66,7 +66,6 @@ function viewOf(message) {
   const key = [
     message.state,
     message.pair?.ready,
-    message.pair?.outcome,
     siblings.indexOf(message),
     siblings.length,
   ].join()
@@ -190,7 +189,7 @@ function tryAgain(message) {
 
 /** B is asked for once the server has named the question, so that both hang under the same. */
 function answerTwice(user) {
-  const [a, b] = shuffled().map(model => begin(user, { model }))
+  const [a, b] = shuffled().map((model, i) => begin(user, { model, pair_side: 'ab'[i] }))
   a.pair = b.pair = { a, b, ready: false }
   tree.choose(a)
   return run(async signal => {
@@ -286,9 +285,8 @@ export function start(hero) {
   on('rft:changed', refresh)
   on('rft:retracted', id => {
     const message = forget(tree.messages, id)
-    if (message) refresh(message)
     if (message?.pair) tree.settle()
-    if (message?.pair) draw()
+    if (message) refresh(message)
   })
   on('rft:elsewhere', catchUp)
   on('rft:waiting', () => given++)

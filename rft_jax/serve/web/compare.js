@@ -54,7 +54,7 @@ function choices(pair, choose) {
 
 /**
  * pair: {a, b, outcome, vote, ready}; `chosen(message)` hears which answer is gone on from.
- * Returns the element, and `paint()` for while the answers are written.
+ * Returns the element, `paint()` for while the answers are written, and `refresh()`.
  */
 export function pairView(pair, chosen) {
   const lives = { a: liveText(pair.a), b: liveText(pair.b) }
@@ -83,5 +83,5 @@ export function pairView(pair, chosen) {
   }
   draw()
   const paint = () => [lives.a, lives.b].forEach(live => live.paint())
-  return { element, paint }
+  return { element, paint, refresh: draw }
 }

@@ -15,6 +15,15 @@ const ENDS = {
   superseded: 'Replaced by a later vote',
 }
 const QUIET = new Set(['retracted', 'superseded'])
+// Reasons by their code word; others are shown as the server says them.
+const PLAIN = {
+  unread: 'the answer was on the screen too briefly to be read',
+  unchanged: 'the correction equals the answer',
+  swollen: 'the correction is very much longer than the answer',
+  incomplete: 'the answer was not complete',
+  KL: 'it would have changed too many other answers; try a smaller change',
+}
+const STAGES = { ack: 'saved', queue: 'waited', step: 'learned', publish: 'put to use' }
 const STREAMS = 2 // A browser opens six connections to a server; the answers need some.
 
 const receipts = new Map()
@@ -42,11 +51,17 @@ export function track(news) {
   }
 }
 
+/** A reason in words for visitors, without its code word. */
+function plain(reason) {
+  const [code] = reason.split(/\W/, 1)
+  return PLAIN[code] ?? reason.replace(/^\w+: /, '')
+}
+
 function line({ status, reasons, applied_version: version, latency_ms: latency }) {
   const details = []
   if (status === 'served' && version !== null) details.push(`yours v${version}`)
   if (status === 'served' && latency?.total) details.push(seconds(latency.total))
-  const why = (reasons ?? []).map(reason => reason.replace(/^\w+: /, '')) // Without its code word.
+  const why = (reasons ?? []).map(plain)
   const reason = status === 'served' || QUIET.has(status) ? '' : why.join('; ')
   return [ENDS[status], ...details].join(', ') + (reason && `: ${reason}`)
 }
@@ -63,7 +78,7 @@ function steps(receipt) {
 
 function title({ latency_ms: latency }) {
   const parts = Object.entries(latency ?? {}).filter(([name, ms]) => name !== 'total' && ms)
-  return parts.map(([name, ms]) => `${name} ${seconds(ms)}`).join(' · ')
+  return parts.map(([name, ms]) => `${STAGES[name] ?? name} ${seconds(ms)}`).join(' · ')
 }
 
 function paint(view) {
