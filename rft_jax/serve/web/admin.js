@@ -1,5 +1,6 @@
 // The administrator's tab: curves, versions with rollback and freeze, users with quarantine.
 
+import { agreementsPart } from './agreements.js'
 import { call } from './api.js'
 import { ask } from './dialog.js'
 import { decide } from './decisions.js'
@@ -143,10 +144,11 @@ function versionsPart({ live, frozen, data }, users) {
 
 /** Fetches and draws the whole tab. */
 export async function refresh() {
-  const [metrics, versions, people] = await Promise.all([
+  const [metrics, versions, people, agreements] = await Promise.all([
     call('GET', '/admin/metrics'),
     call('GET', `/admin/versions?scope=${encodeURIComponent(scope)}`),
     peoplePart(),
+    agreementsPart(),
   ])
   byId('admin').replaceChildren(
     h(
@@ -154,6 +156,7 @@ export async function refresh() {
       { class: 'admin-inner' },
       h('h1', {}, 'How it learns'),
       h('div', { class: 'plots' }, plots(metrics)),
+      agreements,
       versionsPart(versions, people.users),
       people.element,
       h(

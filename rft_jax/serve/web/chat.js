@@ -112,7 +112,8 @@ async function write(message, user, signal, compare, named) {
     message.state = 'done'
   } catch (error) {
     message.state = error.name === 'AbortError' && message.stored ? 'stopped' : 'failed'
-    message.error = error.name === 'AbortError' ? 'Stopped before the answer began.' : error.message
+    const stopped = error.name === 'AbortError'
+    message.error = stopped ? 'Stopped before the answer began.' : error.message
     message.refusal = error.status === 404 ? 'gone' : error.code
   }
   message.shown ??= performance.now()
@@ -160,7 +161,8 @@ async function run(work) {
   const follow = atEnd()
   draw()
   if (follow) toEnd()
-  announce(tree.path().at(-1)?.state === 'failed' ? 'There is no answer.' : 'The answer is complete.')
+  const failed = tree.path().at(-1)?.state === 'failed'
+  announce(failed ? 'There is no answer.' : 'The answer is complete.')
   if (behind) catchUp()
 }
 

@@ -69,6 +69,7 @@ export function pairView(pair, chosen) {
     pair.vote = vote(pair.a, 'preference', value)
     draw()
     element.querySelector('.verdict').focus({ preventScroll: true })
+    element.lastElementChild.scrollIntoView({ block: 'nearest' })
     chosen(outcome === 'b' ? pair.b : pair.a)
   }
   const draw = () => {

@@ -4,7 +4,7 @@ import { call } from './api.js'
 import { ask } from './dialog.js'
 import { announce, emit } from './dom.js'
 
-/** Asks for a reason, then does it. question: {title, text, action}; `danger` colours the button. */
+/** Asks for a reason, then does it. question: {title, text, action}; `danger` colours it. */
 export async function decide(question, path, body, danger = true) {
   const field = { label: 'Reason', required: true }
   const reason = await ask({ danger, ...question, field })

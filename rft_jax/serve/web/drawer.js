@@ -25,6 +25,19 @@ function said({ kind, value, tags }) {
   return say[kind]()
 }
 
+const COUNTS = new Set(['queued', 'training', 'applied', 'served'])
+const EVERYONE = {
+  held: 'Teaches everyone, too, once others agree',
+  accepted: 'Agreed by others: it will teach everyone, too',
+  learned: 'Has taught everyone, too',
+}
+
+/** What a vote that counts does for everyone; '' where the server does not say. */
+function forEveryone({ status, everyone }) {
+  if (everyone === undefined || !COUNTS.has(status)) return ''
+  return EVERYONE[everyone] ?? 'Teaches only your own answers'
+}
+
 function lesson(event) {
   const undo = () => {
     retract(event.id)
@@ -43,6 +56,7 @@ function lesson(event) {
     event.prompt && h('p', { class: 'muted clip', dir: 'auto' }, event.prompt),
     quote && h('div', { class: 'clip text' }, markdown(quote)),
     receiptView(event.id),
+    h('p', { class: 'muted small', testid: 'for-everyone' }, forEveryone(event)),
   )
 }
 
@@ -54,9 +68,9 @@ function distance({ version, kl_to_ref: kl }) {
 
 function facts(adapter) {
   const rows = [
-    ['version', 'Times I learned from you', adapter.version],
+    ['version', 'Your version', adapter.version],
     ['events', 'Votes learned', adapter.n_events],
-    ['kl', 'My answers to you changed', distance(adapter)],
+    ['kl', 'Changed for you', distance(adapter)],
   ]
   if (adapter.updated_us) {
     const when = new Date(adapter.updated_us / 1000).toLocaleString([], WHEN)

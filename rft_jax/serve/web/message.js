@@ -96,10 +96,11 @@ export function horizonView() {
 /** Above an answer that was compared with another: which was better, and a way to see both. */
 function comparedMark(message, handlers) {
   const { outcome, a } = message.compared
-  const better = (outcome === 'a') === (message === a) ? 'You liked this one better' : 'You liked the other one better'
+  const which = (outcome === 'a') === (message === a) ? 'this one' : 'the other one'
   const text = { tie: 'You found two answers equally good', both_bad: 'You found both answers bad' }
   const show = button('Show both', 'show-both', () => handlers.compare(message), { class: 'link' })
-  return h('p', { class: 'edited', testid: 'compared' }, icon('columns'), text[outcome] ?? better, show)
+  const said = text[outcome] ?? `You liked ${which} better`
+  return h('p', { class: 'edited', testid: 'compared' }, icon('columns'), said, show)
 }
 
 /**
@@ -125,6 +126,7 @@ export function messageView(message, tree, handlers) {
   )
   if (message.state === 'streaming') return { element, paint: live.paint }
   if (message.state === 'failed') {
+    if (!message.content) live.element.remove()
     element.append(failure(message, tree, handlers))
     return { element, paint() {} }
   }

@@ -51,7 +51,8 @@ function fold(count) {
     const draw = rows => table('Visitors who have not voted', HEADS, rows.map(row))
     target.append(paged('visitors', cursor => fetched(cursor, true), draw).element)
   }
-  const name = `${count.toLocaleString()} visitors who have not voted`
+  const who = count === 1 ? 'visitor who has' : 'visitors who have'
+  const name = `${count.toLocaleString()} ${who} not voted`
   return h(
     'details',
     { class: 'fold', testid: 'visitors', ontoggle: open },
