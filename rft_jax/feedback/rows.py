@@ -36,7 +36,7 @@ def insert_generation(connection: sqlite3.Connection, generation: Generation):
   insert(connection, 'generation', values)
 
 
-def user(row: sqlite3.Row) -> User:
+def user(row: Mapping[str, Any] | sqlite3.Row) -> User:
   flags = {name: bool(row[name]) for name in ('staff', 'share_global')}
   return User(**{**dict(row), **flags})
 

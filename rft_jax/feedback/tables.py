@@ -6,6 +6,7 @@ application) is in tables of its own, and triggers refuse anything else.
 
 import sqlite3
 
+from rft_jax.feedback.counters import COUNTERS
 from rft_jax.registry import UserError
 
 TABLES = """
@@ -147,11 +148,8 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
 DROPPED = 'ALTER TABLE generation ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;'
-MIGRATIONS = (  # The script at index n leads from user_version n to n + 1.
-  TABLES + TRIGGERS,
-  BASES,
-  DROPPED,
-)
+# The script at index n leads from user_version n to n + 1.
+MIGRATIONS = (TABLES + TRIGGERS, BASES, COUNTERS, DROPPED)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -30,18 +30,6 @@ ERASE = (
 )
 
 
-SILENT = """u.id != :me AND display = '' AND state = 'active' AND NOT staff
-  AND NOT EXISTS (SELECT 1 FROM feedback_event WHERE user_id = u.id)"""
-VISITORS = f'SELECT count(*) FROM user u WHERE deleted_us IS NULL AND {SILENT}'
-PAGE = f"""
-SELECT * FROM (
-  SELECT u.*, (SELECT count(*) FROM feedback_event WHERE user_id = u.id) AS events FROM user u
-  WHERE deleted_us IS NULL AND ({SILENT}) = :visitors
-) WHERE events < :events OR (events = :events AND id < :id)
-ORDER BY events DESC, id DESC LIMIT :limit
-"""
-
-
 class Users:
   def __init__(self, db: Database, clock: Callable[[], int]):
     self.db, self.clock = db, clock
@@ -67,19 +55,6 @@ class Users:
 
   def all(self) -> list[User]:
     return [rows.user(row) for row in self.db.read('SELECT * FROM user ORDER BY created_us')]
-
-  def page(
-    self, visitors: bool, before: tuple[int, str] | None = None, limit: int = 100, me: str = ''
-  ) -> list[tuple[User, int]]:
-    """(user, events) from the one with most on, after `before` (events, id). `visitors`: those who
-    came without a name and said nothing; else all others, and `me`."""
-    events, user_id = before or (2**62, '')
-    values = {'visitors': visitors, 'events': events, 'id': user_id, 'limit': limit, 'me': me}
-    found = [dict(row) for row in self.db.read(PAGE, values)]
-    return [(rows.user(row), events) for row in found for events in [row.pop('events')]]
-
-  def visitors(self, me: str = '') -> int:
-    return self.db.read(VISITORS, {'me': me})[0][0]
 
   def counts(self) -> dict[str, int]:
     """Events by user id."""

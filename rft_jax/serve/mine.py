@@ -94,18 +94,6 @@ def routes(service: Service) -> APIRouter:
     headers = {'Content-Disposition': 'attachment; filename="adapter.safetensors"'}
     return Response(data, 200, headers, 'application/octet-stream')
 
-  @router.get('/v1/status')
-  async def status(request: Request) -> dict:
-    user = auth.identify(request, 'chat').user
-    pending = store.ledger.pending()
-    return {
-      'ready': not service.readiness.waits_for(),
-      'version': versions(service, user.id),
-      'pending_events': sum(p.events for p in pending),
-      'training': store.ledger.is_training(),
-      'frozen': store.versions.state('global').frozen,
-    }
-
   return router
 
 

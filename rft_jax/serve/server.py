@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
-from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims
+from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims, status
 from rft_jax.serve.auth import LOOPBACK
 from rft_jax.serve.backups import keep_copies
 from rft_jax.serve.service import Service
@@ -22,8 +22,8 @@ def create_app(service: Service) -> FastAPI:
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await service.auth.ensure_local()
     copies = keep_copies(service.backups, service.metrics.backup.set)
-    timed = (sweep(service), copies, service.readiness.keep_proving())
-    tasks = [asyncio.ensure_future(work) for work in timed]
+    proofs, news = service.readiness.keep_proving(), service.live.keep_looking()
+    tasks = [asyncio.ensure_future(work) for work in (sweep(service), copies, proofs, news)]
     try:
       yield
     finally:
@@ -35,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
 
   app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
   errors.install(app)
-  for part in (completions, judging, mine, admin, keys, shims, pages):
+  for part in (completions, judging, mine, status, admin, keys, shims, pages):
     app.include_router(part.routes(service))
   return app
 
