@@ -16,6 +16,11 @@ export function waiting() {
   return keys.sort().map(key => JSON.parse(localStorage.getItem(key)))
 }
 
+/** Whether a vote waits here still, as far as this browser knows. */
+export function isWaiting(id) {
+  return localStorage.getItem(prefix + id) !== null
+}
+
 /** Votes belong to the visitor who gave them: another user of this browser never sends them. */
 export function openOutbox(userId) {
   prefix = `rft.outbox.${userId}.`

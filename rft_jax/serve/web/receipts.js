@@ -2,6 +2,7 @@
 
 import { call } from './api.js'
 import { announce, emit, h, icon, on } from './dom.js'
+import { flush, isWaiting } from './outbox.js'
 
 const KEPT = 'Kept on this device, sent when you are online again'
 const ENDS = {
@@ -141,7 +142,10 @@ on('rft:live', up => {
   live = up
 })
 
-on('rft:news', track)
+// The server has what this browser has not been told that it has: it is sent, and answered, now.
+on('rft:news', receipt => (isWaiting(receipt.id) ? flush() : track(receipt)))
+
+on('rft:told', track)
 
 on('rft:delivered', ({ item, answer }) => {
   if (item.method === 'POST' && receipts.get(item.id)?.status !== 'retracted') follow(answer)

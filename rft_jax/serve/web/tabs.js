@@ -17,7 +17,7 @@ function look() {
 export function openTabs(userId) {
   channel = new BroadcastChannel(`rft.${userId}`)
   channel.addEventListener('message', ({ data }) => {
-    if (data) emit('rft:news', data)
+    if (data) emit('rft:told', data)
     clearTimeout(timer)
     timer = setTimeout(look, PAUSE)
   })
