@@ -146,7 +146,18 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 """
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
-MIGRATIONS = (TABLES + TRIGGERS, BASES)  # the script at index n leads from user_version n to n + 1
+# People behind the key of an application, by the names that it gives them.
+END_USERS = """
+CREATE TABLE end_user (
+  owner_id TEXT NOT NULL REFERENCES user, name TEXT NOT NULL,
+  user_id TEXT NOT NULL UNIQUE REFERENCES user, PRIMARY KEY (owner_id, name)
+) STRICT, WITHOUT ROWID;
+"""
+MIGRATIONS = (
+  TABLES + TRIGGERS,
+  BASES,
+  END_USERS,
+)  # the script at index n leads from user_version n to n + 1
 
 
 def migrate(connection: sqlite3.Connection):

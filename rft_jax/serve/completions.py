@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from rft_jax.engine.protocol import EngineError
 from rft_jax.serve.answering import Answering, admit
-from rft_jax.serve.auth import Caller
+from rft_jax.serve.auth import USERS, Caller
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError, as_api_error, envelope
 from rft_jax.serve.openai import Call, chat_call, named, text_call
@@ -46,13 +46,11 @@ def routes(service: Service) -> APIRouter:
   return router
 
 
-async def complete(
-  service: Service, request: Request, read: Callable[[object, int, int], Call]
-) -> Response:
-  caller = service.auth.identify(request, 'chat')
-  service.limits.take('chat', caller.name)
-  options = service.options
-  call = read(await json_body(request), options.max_tokens, options.most_tokens)
+Read = Callable[[object, int, int], Call]
+
+
+async def complete(service: Service, request: Request, read: Read) -> Response:
+  caller, call = await asking(service, request, read)
   turn = plan(service.store, caller.user.id, call)
   service.limits.enter(caller.name)
   try:
@@ -62,6 +60,21 @@ async def complete(
     raise
   response = Responding(service, caller, call, answers)
   return response.stream() if call.stream else await response.whole(request)
+
+
+async def asking(service: Service, request: Request, read: Read) -> tuple[Caller, Call]:
+  """Who asks what, counted. Before its body is read, unless that may say who it is."""
+  auth, options = service.auth, service.options
+  await auth.introduce(request)
+  caller = auth.identify(request, 'chat')
+  if USERS not in caller.scopes:
+    service.limits.take('chat', caller.name)
+  call = read(await json_body(request), options.max_tokens, options.most_tokens)
+  if USERS in caller.scopes:
+    await auth.introduce(request, call.user)
+    caller = auth.identify(request, 'chat', call.user)
+    service.limits.take('chat', caller.name)
+  return caller, call
 
 
 class Responding:

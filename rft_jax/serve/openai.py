@@ -21,7 +21,7 @@ from rft_jax.feedback.schema import (
 )
 from rft_jax.serve.errors import ApiError
 
-IGNORED = {'user', 'store', 'service_tier', 'safety_identifier', 'prompt_cache_key'}
+IGNORED = {'store', 'service_tier', 'safety_identifier', 'prompt_cache_key'}
 SAMPLING = {
   'model',
   'stream',
@@ -35,6 +35,7 @@ SAMPLING = {
   'n',
   'logprobs',
   'metadata',
+  'user',
 }
 CHAT = SAMPLING | IGNORED | {'messages', 'max_completion_tokens'}
 TEXT = SAMPLING | IGNORED | {'prompt'}
@@ -61,6 +62,7 @@ class Call:
   max_tokens: int = 256
   n: int = 1
   logprobs: bool = False
+  user: str = ''  # the end user, where a key may name them
   metadata: Mapping[str, str] = field(default_factory=dict)
 
   @property
@@ -102,6 +104,7 @@ def sampling(body: Mapping[str, Any], default: int, most: int) -> dict[str, Any]
     'n': lambda value, param: integer(value, param, 1, 4),
     'logprobs': boolean,
     'metadata': read_metadata,
+    'user': lambda value, param: text(value, param, 0, 10**4),
   }
   found = {name: check(body[name], name) for name, check in checks.items() if name in body}
   return {

@@ -28,6 +28,9 @@ class Options:
   rates: Rates = field(default_factory=Rates)
   backup_seconds: float = 86_400.0  # between copies of the store
   backups: int = 7  # copies that stay; 0: none are made
+  proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded headers are believed
+  hosts: tuple[str, ...] = ()  # names that the server answers to; none: any
+  user_header: str = 'X-RFT-User'  # names the end user of a request whose key may do so
 
 
 class Running(Protocol):
@@ -55,7 +58,7 @@ class Service:
     self.running: set[Running] = set()
     self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))
-    self.auth = Auth(store, secret)
+    self.auth = Auth(store, secret, self.options.user_header)
 
   def break_off(self, error: Exception):
     """Ends the answers that are being written, with an error for their clients."""
