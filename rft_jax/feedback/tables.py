@@ -153,10 +153,19 @@ CREATE TABLE end_user (
   user_id TEXT NOT NULL UNIQUE REFERENCES user, PRIMARY KEY (owner_id, name)
 ) STRICT, WITHOUT ROWID;
 """
+# What a question was read with, and what an answer was sampled with besides.
+READINGS = """
+ALTER TABLE message ADD COLUMN raw INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN corrections TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE generation ADD COLUMN frequency_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN presence_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN logit_bias TEXT NOT NULL DEFAULT '{}';
+"""
 MIGRATIONS = (
   TABLES + TRIGGERS,
   BASES,
   END_USERS,
+  READINGS,
 )  # the script at index n leads from user_version n to n + 1
 
 
