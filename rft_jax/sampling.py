@@ -172,7 +172,7 @@ def scaled(logits: Array, options: Sampling, index: Array, truncate: bool) -> Ar
 
 
 def pick(logits: Array, options: Sampling, keys: Array) -> tuple[Array, Array]:
-  """A token of the distribution of these logits, the likeliest where greedy, and its log-probability."""
+  """A token of the distribution of these logits, and its log-probability."""
   noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[-1:]))(keys)
   token = (logits + jnp.where(options.temperature > 0, noise, 0)).argmax(-1)
   return token, token_scores(logits, token)['logp']

@@ -27,9 +27,9 @@ Adapters = tuple[PyTree, PyTree]
 
 
 class Wish(NamedTuple):
-  """How a slot answers: length, of its prompt; end: the place that it stops at; frequency, presence:
-  penalties for what it has written; top: how many of the likeliest tokens it tells. All i32 but
-  seed u32, temperature, top_p and the penalties f32."""
+  """How a slot answers: length, of its prompt; end: the place that it stops at; frequency and
+  presence: penalties for what it has written; top: how many of the likeliest tokens it tells. All
+  i32 but seed u32, temperature, top_p and the penalties f32."""
 
   length: Array
   end: Array
@@ -88,8 +88,8 @@ class Slots(struct.PyTreeNode):
 
 
 class Written(NamedTuple):
-  """tokens i32[S,K] and logps f32[S,K], of which count i32[S] are there; top i32[S,K,T] and top_logps
-  f32[S,K,T]: the likeliest at each place, where a slot asks for them."""
+  """tokens i32[S,K] and logps f32[S,K], of which count i32[S] are there; top i32[S,K,T] and
+  top_logps f32[S,K,T]: the likeliest at each place, where a slot asks for them."""
 
   tokens: Array
   logps: Array

@@ -39,8 +39,8 @@ class Ticket:
   def hear(
     self, ids: np.ndarray, logps: np.ndarray, top: tuple[np.ndarray, np.ndarray] | None = None
   ) -> Piece:
-    """The piece that these tokens [n] make; those behind the end are left out. top: the likeliest at
-    each place and their log-probabilities [n,T], for those who asked."""
+    """The piece that these tokens [n] make; those behind the end are left out. top: the likeliest
+    at each place and their log-probabilities [n,T], for those who asked."""
     text, tokens, reason = '', [], None
     for place, (id, logp) in enumerate(zip(ids.tolist(), logps.tolist(), strict=True)):
       new, ended = self.said.push(id)

@@ -12,8 +12,8 @@ PINNED = re.compile(r'rft@v([0-9]{1,9})')
 
 class Names:
   """`rft`, `rft:base` and `rft@v12`; and `others`, each a name or a pattern such as `gpt-*`, alone
-  for `rft` or as `name=rft:base`. Ours come first, then the first that fits. Raises ConfigError for an alias that
-  stands for none of ours."""
+  for `rft` or as `name=rft:base`. Ours come first, then the first that fits. Raises ConfigError for
+  an alias that stands for none of ours."""
 
   def __init__(self, others: Sequence[str] = ()):
     pairs = [(name, target or 'rft') for name, _, target in (o.partition('=') for o in others)]
@@ -32,7 +32,7 @@ class Names:
     if not found:
       raise ApiError(
         404,
-        f'there is no model {model!a}: GET /v1/models lists what there is, serve.models maps others',
+        f'there is no model {model!a}: /v1/models lists what there is, serve.models maps others',
         'model',
         'model_not_found',
       )

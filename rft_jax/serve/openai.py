@@ -55,7 +55,8 @@ class Call:
   """A valid request for completions. `version` as in `protocol.Request`; `base`: no adapters.
 
   `prompts`: of a request for texts, as they came; `prompt` is the text of the one that is answered.
-  `top`: how many of the likeliest tokens are told besides.
+  `asked`: the max_tokens that was asked for, `max_tokens` what may be; `top`: how many of the
+  likeliest tokens are told besides.
   """
 
   messages: tuple[ChatMessage, ...]
@@ -74,6 +75,7 @@ class Call:
   seed: int | None = None
   stop: tuple[str, ...] = ()
   max_tokens: int = 256
+  asked: int = 256
   n: int = 1
   logprobs: bool = False
   top: int = 0
@@ -116,7 +118,7 @@ def text_call(payload: object, default: int, most: int, names: Names = OWN) -> C
     raise Invalid(f'best_of must equal n={n}: ask for more by n, and choose among them', 'best_of')
   if n * len(prompts) > MOST_ANSWERS:
     raise Invalid(
-      f'{len(prompts)} prompts with n={n} are more than {MOST_ANSWERS} answers: send several requests',
+      f'{len(prompts)} prompts with n={n} are more than {MOST_ANSWERS} answers: send fewer',
       'prompt',
     )
   wanted, echo = body.get('logprobs', False), boolean(body.get('echo', False), 'echo')
@@ -165,6 +167,7 @@ def sampling(body: Mapping[str, Any], default: int, most: int, names: Names) -> 
     'user': lambda value, param: text(value, param, 0, 10**4),
   }
   found = {name: check(body[name], name) for name, check in checks.items() if name in body}
+  asked = integer(body.get('max_tokens', default), 'max_tokens', 1, 2**63)
   return {
     **found,
     'model': model,
@@ -172,7 +175,8 @@ def sampling(body: Mapping[str, Any], default: int, most: int, names: Names) -> 
     'personal': personal,
     'stream': stream,
     'include_usage': usage_wanted(body.get('stream_options'), stream),
-    'max_tokens': min(most, integer(body.get('max_tokens', default), 'max_tokens', 1, 2**63)),
+    'max_tokens': min(most, asked),
+    'asked': asked,
   }
 
 
