@@ -83,6 +83,17 @@ def base() -> ConfigDict:
       serve=dict(  # mode=serve
         host='127.0.0.1',  # others need an API key
         port=8000,
+        models=(),  # other names that clients may use, such as ('gpt-*', 'plain=rft:base')
+        proxies=(),  # addresses and networks of proxies in front, such as ('127.0.0.1',)
+        hosts=(),  # names that it answers to, such as ('chat.example.org',); () = any
+        user_header='X-RFT-User',  # names an end user of a key with the scope users
+        limits=dict(  # of one caller
+          chat_per_minute=60,
+          feedback_per_minute=30,
+          feedback_per_day=500,
+          visits_per_minute=30,  # new visitors from one address
+          concurrent=4,  # answers at once
+        ),
         slots=8,  # answers that are written at once
         context=256,  # tokens of a conversation and its next answer
         max_tokens=96,  # of an answer that does not ask for more or less
@@ -101,7 +112,7 @@ def base() -> ConfigDict:
       ),
       key=dict(  # mode=keys: API keys of the server of this workdir; without a name, a list
         name='',  # of the user whose key it is, who is made where there is none
-        scopes='chat,feedback',  # of chat, feedback, admin
+        scopes='chat,feedback',  # of chat, feedback, admin, users (may name end users)
         staff=False,  # whether what the user says may teach everyone at once
         revoke='',  # the id of a key that ends
       ),
@@ -184,6 +195,11 @@ LEAST = {
   'serve.rows': 1,
   'serve.quorum': 1,
   'serve.grace': 1,
+  'serve.limits.chat_per_minute': 1,
+  'serve.limits.feedback_per_minute': 1,
+  'serve.limits.feedback_per_day': 1,
+  'serve.limits.visits_per_minute': 1,
+  'serve.limits.concurrent': 1,
 }
 LEAST_OF_STAGE = {
   'steps': 1,

@@ -1,7 +1,7 @@
 """An engine and a learner for tests of the server: it answers with what it was told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from rft_jax.engine.protocol import EngineError, Piece, Request, Token
@@ -75,10 +75,13 @@ class EchoEngine:
     spare = min(request.spare, request.max_tokens, self.context // 2)
     if self.context and self.context - words < max(1, spare):
       fits = max(0, self.context - spare) / words
-      raise EngineError(f'{words} words do not fit', 400, 'context_length_exceeded', fits)
+      raise EngineError(f'{words} words do not fit', 400, 'context_length_exceeded', fits=fits)
 
   def reply(self, answer: EchoAnswer) -> str:
     return f'You said: {answer.asked}'
+
+  def spell(self, ids: Sequence[int]) -> str:
+    return ' '.join(map(str, ids))
 
   def pause(self):
     """From any thread: answers come to a halt before their next word."""

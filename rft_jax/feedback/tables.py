@@ -148,8 +148,23 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
 DROPPED = 'ALTER TABLE generation ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;'
+# People behind the key of an application, by the names that it gives them.
+END_USERS = """
+CREATE TABLE end_user (
+  owner_id TEXT NOT NULL REFERENCES user, name TEXT NOT NULL,
+  user_id TEXT NOT NULL UNIQUE REFERENCES user, PRIMARY KEY (owner_id, name)
+) STRICT, WITHOUT ROWID;
+"""
+# What a question was read with, and what an answer was sampled with besides.
+READINGS = """
+ALTER TABLE message ADD COLUMN raw INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN corrections TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE generation ADD COLUMN frequency_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN presence_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN logit_bias TEXT NOT NULL DEFAULT '{}';
+"""
 # The script at index n leads from user_version n to n + 1.
-MIGRATIONS = (TABLES + TRIGGERS, BASES, COUNTERS, DROPPED)
+MIGRATIONS = (TABLES + TRIGGERS, BASES, COUNTERS, END_USERS, READINGS, DROPPED)
 
 
 def migrate(connection: sqlite3.Connection):

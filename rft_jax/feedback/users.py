@@ -24,6 +24,7 @@ ERASE = (
   """UPDATE event_gate SET state = 'rejected', reasons_json = '["erased: the user is gone"]'
     WHERE event_seq IN (SELECT seq FROM feedback_event WHERE user_id = :user)""",
   'DELETE FROM pending_target WHERE user_id = :user',
+  'DELETE FROM end_user WHERE user_id = :user',
   """UPDATE train_batch SET status = 'abandoned', done_us = :now, reason = 'erased'
     WHERE status = 'claimed' AND id IN (SELECT batch_id FROM train_item
       JOIN feedback_event ON seq = event_seq WHERE user_id = :user)""",
@@ -52,6 +53,30 @@ class Users:
     query = 'SELECT * FROM user WHERE display = ? AND deleted_us IS NULL ORDER BY id LIMIT 1'
     found = self.db.read(query, display)
     return rows.user(found[0]) if found else None
+
+  def end_user(self, owner_id: str, name: str) -> User | None:
+    """Whom the owner of a key calls by this name."""
+    query = """SELECT u.* FROM end_user e JOIN user u ON u.id = e.user_id
+      WHERE owner_id = ? AND name = ?"""
+    found = self.db.read(query, owner_id, name)
+    return rows.user(found[0]) if found else None
+
+  def owner(self, user_id: str) -> str | None:
+    """The id of the user behind whose key an end user is; None for others."""
+    found = self.db.read('SELECT owner_id FROM end_user WHERE user_id = ?', user_id)
+    return found[0][0] if found else None
+
+  def add_end_user(self, owner_id: str, name: str) -> Future[None]:
+    """A user of their own, if the name is new."""
+
+    def add_end_user(connection: sqlite3.Connection):
+      query = 'SELECT 1 FROM end_user WHERE owner_id = ? AND name = ?'
+      if not connection.execute(query, (owner_id, name)).fetchone():
+        user = User(uuid7(), name, created_us=self.clock())
+        rows.insert(connection, 'user', vars(user))
+        rows.insert(connection, 'end_user', dict(owner_id=owner_id, name=name, user_id=user.id))
+
+    return self.db.write('add_end_user', add_end_user)
 
   def all(self) -> list[User]:
     return [rows.user(row) for row in self.db.read('SELECT * FROM user ORDER BY created_us')]

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Answering:
     self.first_us = 0
     self.texts: list[str] = []
     self.tokens: list[Token] = []
-    self.stored = False
+    self.stored, self.finish = False, ''
     self.broken: Exception = EngineError('the answer broke off')
     service.running.add(self)
 
@@ -59,7 +59,7 @@ class Answering:
   async def store(self, finish_reason: str):
     if self.stored:
       return
-    self.stored = True
+    self.stored, self.finish = True, finish_reason
     turn, content = self.turn, ''.join(self.texts)
     message = Message(self.message_id, turn.conversation_id, turn.question_id, 'assistant', content)
     done = self.service.store.chats.add([message], [self.generation(finish_reason)])
@@ -81,6 +81,9 @@ class Answering:
       top_p=request.top_p,
       top_k=request.top_k,
       seed=request.seed,
+      frequency_penalty=request.frequency_penalty,
+      presence_penalty=request.presence_penalty,
+      logit_bias=request.logit_bias,
       pair_group=self.turn.question_id if side else None,
       pair_side=side,
       ttft_us=self.first_us,
@@ -118,7 +121,11 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     call.top_k,
     seed,
     call.stop,
-    service.options.max_tokens if turn.conversation is None else 1,
+    call.frequency_penalty,
+    call.presence_penalty,
+    call.logit_bias,
+    call.top,
+    spare=service.options.max_tokens if turn.conversation is None else 1,
   )
   while True:
     requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
@@ -147,6 +154,20 @@ async def submit(
     Answering(service, turn, call, one, answer)
     for one, answer in zip(requests, answers, strict=True)
   ]
+
+
+async def admit_all(
+  service: Service, caller: Caller, turns: Sequence[tuple[Turn, Call]]
+) -> list[Answering]:
+  """The answers to several prompts, one prompt after the other."""
+  answers: list[Answering] = []
+  try:
+    for turn, call in turns:
+      answers += await admit(service, caller, turn, call)
+  except BaseException:
+    await asyncio.gather(*(answering.end('abort') for answering in answers))
+    raise
+  return answers
 
 
 async def withdraw(tasks: list[asyncio.Task[Answer]]):

@@ -18,15 +18,18 @@ from rft_jax.feedback.store import Store
 from rft_jax.infra import durable
 from rft_jax.registry import UserError
 from rft_jax.serve.errors import ApiError
+from rft_jax.serve.proxies import LOCAL as FROM_HERE
+from rft_jax.serve.proxies import LOOPBACK
 
 SCOPES = ('chat', 'feedback', 'admin')
+USERS = 'users'  # the scope of a key whose requests name end users, who are users of their own
+MAX_NAME = 512  # characters of an end user's name
 COOKIE = 'rft_user'
 COOKIE_SECONDS = 365 * 86_400
 TOKEN_SECONDS = 7 * 86_400
 SECRET_BYTES = 32
 PREFIX = 'rft-sk-'
 LOCAL = 'local'  # the name of the user that calls from this machine without a key or a cookie
-LOOPBACK = {'127.0.0.1', '::1', 'localhost'}
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Caller:
 
 def make_key(store: Store, user_id: str, scopes: tuple[str, ...]) -> str:
   """A new API key of a user, which only its owner will ever see. UserError for unknown scopes."""
-  if unknown := set(scopes) - set(SCOPES):
-    raise UserError(f'{sorted(unknown)} are no scopes: use {", ".join(SCOPES)}')
+  if unknown := set(scopes) - {*SCOPES, USERS}:
+    raise UserError(f'{sorted(unknown)} are no scopes: use {", ".join((*SCOPES, USERS))}')
   key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
   store.users.add_key(ApiKey(key_id, user_id, digest(secret), ' '.join(scopes))).result()
   return f'{PREFIX}{key_id}.{secret}'
@@ -71,16 +74,21 @@ class Auth:
   what its holder may do, and a cookie allows to chat and to give feedback.
   """
 
-  def __init__(self, store: Store, secret: bytes):
-    self.store, self.secret = store, secret
+  def __init__(self, store: Store, secret: bytes, user_header: str = 'X-RFT-User'):
+    self.store, self.secret, self.user_header = store, secret, user_header
     self.is_open = not store.users.has_keys()
 
-  def identify(self, request: Request, scope: str) -> Caller:
-    """Raises ApiError: 401 (nobody known), 403 (known, but not allowed)."""
-    caller = self.caller(request)
+  def identify(self, request: Request, scope: str, named: str = '') -> Caller:
+    """`named`: the end user that the body names; the header may do it too.
+
+    Raises ApiError: 401 (nobody known), 403 (known, but not allowed), 404 (unknown end user).
+    """
+    caller = holder = self.caller(request)
+    if name := self.end_user(request, caller, named):
+      caller = self.on_behalf(caller, name)
     if scope not in caller.scopes:
       raise ApiError(403, f'this needs the scope {scope}', code='missing_scope')
-    if caller.user.state == 'blocked':
+    if 'blocked' in (caller.user.state, holder.user.state):
       raise ApiError(403, 'this user is blocked', code='blocked')
     return caller
 
@@ -93,12 +101,46 @@ class Auth:
     check_origin(request)
     if user := self.by_cookie(request):
       return self.with_scopes(user, request, 'web')
-    if self.is_open and is_local(request):
+    if self.is_open and request.scope[FROM_HERE]:
       user = self.store.users.named(LOCAL)
       if not user:
         raise ApiError(503, 'the server is starting', None, 'starting', 1)
       return self.with_scopes(user, request, 'api')
-    raise ApiError(401, 'an API key is needed', code='missing_key')
+    far = self.is_open and request.client and request.client.host in LOOPBACK
+    why = ': a proxy or a foreign name is no caller from this machine' if far else ''
+    raise ApiError(401, f'an API key is needed{why}', code='missing_key')
+
+  def end_user(self, request: Request, caller: Caller, named: str) -> str:
+    """The name of the end user that a request is of, '' for none. A body may name one to any key,
+    as OpenAI's do; only those with the scope mean a user of ours."""
+    header = request.headers.get(self.user_header, '')
+    if header and USERS not in caller.scopes:
+      needed = f'{self.user_header} needs a key with the scope {USERS}'
+      raise ApiError(403, needed, code='missing_scope')
+    if header and named and header != named:
+      raise ApiError(400, f'{self.user_header} and user name different users', 'user')
+    name = header or named
+    if len(name) > MAX_NAME:
+      raise ApiError(400, f'the name of a user has at most {MAX_NAME} characters', 'user')
+    return name if USERS in caller.scopes else ''
+
+  def on_behalf(self, caller: Caller, name: str) -> Caller:
+    user = self.store.users.end_user(caller.user.id, name)
+    if not user:
+      raise ApiError(404, f'there is no user {name!a} yet: they have asked nothing', 'user')
+    return self.speaking(caller, user)
+
+  def speaking(self, caller: Caller, user: User) -> Caller:
+    """The holder of a key as one of their end users."""
+    scopes = caller.scopes & {'chat', 'feedback'}
+    return Caller(user, scopes, caller.source, f'{caller.name}/{user.id}')
+
+  async def introduce(self, request: Request, named: str = ''):
+    """An end user who asks for the first time becomes a user. Raises ApiError as `identify`."""
+    caller = self.caller(request)
+    name = self.end_user(request, caller, named)
+    if name and not self.store.users.end_user(caller.user.id, name):
+      await asyncio.wrap_future(self.store.users.add_end_user(caller.user.id, name))
 
   async def ensure_local(self):
     """Makes the local user, at the start and where they had themselves erased."""
@@ -106,7 +148,7 @@ class Auth:
       await asyncio.wrap_future(self.store.users.create(LOCAL))
 
   def with_scopes(self, user: User, request: Request, source: str) -> Caller:
-    everything = self.is_open and is_local(request)
+    everything = self.is_open and request.scope[FROM_HERE]
     scopes = SCOPES if everything else ('chat', 'feedback')
     return Caller(user, frozenset(scopes), source, user.id)
 
@@ -167,12 +209,6 @@ class Auth:
 
 def same(given: str, right: str) -> bool:
   return hmac.compare_digest(given.encode('utf-8', 'replace'), right.encode())
-
-
-def is_local(request: Request) -> bool:
-  """From this machine, and addressed as this machine: a foreign name that resolves here is not."""
-  host = request.client.host if request.client else ''
-  return host in LOOPBACK and urlsplit(f'//{request.headers.get("host", "")}').hostname in LOOPBACK
 
 
 def check_origin(request: Request):

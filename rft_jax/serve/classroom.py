@@ -35,6 +35,7 @@ from rft_jax.learning.study import Options as Teaching
 from rft_jax.models.config import Lora, ModelConfig
 from rft_jax.models.lora import no_adapter
 from rft_jax.registry import UserError
+from rft_jax.serve.limits import Rates
 from rft_jax.serve.material import Material
 from rft_jax.serve.service import Options, Service
 from rft_jax.types import PyTree
@@ -121,6 +122,11 @@ def opened(
       max_tokens=settings.max_tokens,
       most_tokens=settings.context,
       suggestions=tuple(dict(s) for s in material.suggestions),
+      rates=Rates(**settings.limits),
+      models=tuple(settings.models),
+      proxies=tuple(settings.proxies),
+      hosts=tuple(settings.hosts),
+      user_header=settings.user_header,
     )
     yield Service(store, engine, learner, options, metrics)
   finally:

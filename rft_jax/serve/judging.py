@@ -12,7 +12,7 @@ from rft_jax.feedback.ids import is_id, now_us
 from rft_jax.feedback.receipts import ENDED
 from rft_jax.feedback.records import Receipt
 from rft_jax.feedback.schema import Feedback, Invalid, validate
-from rft_jax.serve.auth import Caller
+from rft_jax.serve.auth import USERS, Caller
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.service import Service
@@ -89,9 +89,11 @@ def author(service: Service, request: Request, feedback: Feedback) -> Caller:
     if error.status != 401 or 'authorization' in request.headers:
       raise
     return Caller(user, frozenset({'feedback'}), 'api', user.id)
-  if caller.user.id != user.id:
-    raise ApiError(403, "the feedback token is another user's", 'feedback_token')
-  return caller
+  if caller.user.id == user.id:
+    return caller
+  if USERS in caller.scopes and service.store.users.owner(user.id) == caller.user.id:
+    return service.auth.speaking(caller, user)
+  raise ApiError(403, "the feedback token is another user's", 'feedback_token')
 
 
 def owned(service: Service, request: Request, event_id: str) -> Receipt:

@@ -125,6 +125,7 @@ class Server(uvicorn.Server):
       access_log=False,
       log_level='warning',
       server_header=False,
+      proxy_headers=False,  # They are believed by `serve.proxies` only.
       timeout_keep_alive=KEEP_SECONDS,
       timeout_graceful_shutdown=round(max(1.0, life.grace * LATE)),
     )

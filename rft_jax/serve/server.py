@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
 from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims, status
-from rft_jax.serve.auth import LOOPBACK
 from rft_jax.serve.backups import keep_copies
+from rft_jax.serve.proxies import LOOPBACK, Proxies
 from rft_jax.serve.service import Service
 
 SWEEP_SECONDS = 5.0  # between looks for feedback whose answer never came
@@ -35,6 +35,8 @@ def create_app(service: Service) -> FastAPI:
 
   app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
   errors.install(app)
+  options = service.options
+  app.add_middleware(Proxies, proxies=options.proxies, hosts=options.hosts)
   for part in (completions, judging, mine, status, admin, keys, shims, pages):
     app.include_router(part.routes(service))
   return app

@@ -13,6 +13,7 @@ from rft_jax.serve.auth import Auth, load_secret
 from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
 from rft_jax.serve.live import Live
+from rft_jax.serve.names import Names
 from rft_jax.serve.readiness import Readiness
 
 
@@ -29,6 +30,10 @@ class Options:
   rates: Rates = field(default_factory=Rates)
   backup_seconds: float = 86_400.0  # between copies of the store
   backups: int = 7  # copies that stay; 0: none are made
+  proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded headers are believed
+  hosts: tuple[str, ...] = ()  # names that the server answers to; none: any
+  models: tuple[str, ...] = ()  # other names that clients may use, see `names.Names`
+  user_header: str = 'X-RFT-User'  # names the end user of a request whose key may do so
 
 
 class Running(Protocol):
@@ -50,6 +55,7 @@ class Service:
     self.store, self.engine, self.learner = store, engine, learner
     self.options = options or Options()
     self.metrics = metrics or Metrics()
+    self.names = Names(self.options.models)
     self.limits = Limits(self.options.rates)
     self.readiness = Readiness(store, engine)
     self.stopping = asyncio.Event()  # Streams that have no end of their own end then.
@@ -57,7 +63,7 @@ class Service:
     self.running: set[Running] = set()
     self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))
-    self.auth = Auth(store, secret)
+    self.auth = Auth(store, secret, self.options.user_header)
 
   def break_off(self, error: Exception):
     """Ends the answers that are being written, with an error for their clients."""

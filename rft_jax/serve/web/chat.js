@@ -9,7 +9,7 @@ import { waiting } from './outbox.js'
 import { follow } from './receipts.js'
 import { sampling } from './settings.js'
 import { tellTabs } from './tabs.js'
-import { Conversation, asPrompt, horizonOf } from './tree.js'
+import { Conversation, horizonOf } from './tree.js'
 
 let tree = new Conversation()
 let views = new Map() // message -> its view
@@ -95,7 +95,7 @@ async function write(message, user, signal, compare, named) {
   const here = tree
   const body = {
     model: message.model,
-    messages: asPrompt(here.upTo(user)),
+    messages: [{ role: 'user', content: user.content }], // The server knows what was before.
     metadata: { ...here.placeOf(user), ...(compare && { compare }) },
     ...sampling(),
   }

@@ -167,8 +167,3 @@ export function horizonOf(path) {
 export function textOf(message) {
   return message.feedback.edit?.value.content ?? message.content
 }
-
-/** The OpenAI messages of a path. */
-export function asPrompt(messages) {
-  return messages.map(message => ({ role: message.role, content: textOf(message) }))
-}
