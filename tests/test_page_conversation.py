@@ -318,6 +318,7 @@ def test_variety_and_length_are_sent_and_kept(visit):
   request = me.server.engine.requests[-1]
   assert request.temperature == 0 and request.max_tokens == 64
   me.page.reload()
+  expect(me['answer']).to_have_count(1)
   me.ask('Again')
   assert me.server.engine.requests[-1].temperature == 0
   me['settings'].click()
