@@ -120,6 +120,7 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     call.presence_penalty,
     call.logit_bias,
     call.top,
+    uuid7(),
   )
   requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
   tasks = [asyncio.ensure_future(service.engine.submit(one)) for one in requests]
