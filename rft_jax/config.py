@@ -83,6 +83,7 @@ def base() -> ConfigDict:
       serve=dict(  # mode=serve
         host='127.0.0.1',  # others need an API key
         port=8000,
+        models=(),  # other names that clients may use, such as ('gpt-*', 'plain=rft:base')
         proxies=(),  # addresses and networks of proxies in front, such as ('127.0.0.1',)
         hosts=(),  # names that it answers to, such as ('chat.example.org',); () = any
         user_header='X-RFT-User',  # names an end user of a key with the scope users

@@ -159,16 +159,23 @@ def draw(
 
   keys [N]: one source of noise per row, already particular to the position `index`.
   """
+  return pick(scaled(logits, options, index, truncate), options, keys)
+
+
+def scaled(logits: Array, options: Sampling, index: Array, truncate: bool) -> Array:
+  """The logits of the distribution that `draw` draws from."""
   vocabulary = jnp.arange(logits.shape[-1])
   early = (index < options.min_new) & (vocabulary[:, None] == options.stop).any(1)
-  scaled = jnp.where(early, -jnp.inf, logits) / jnp.where(
-    options.temperature > 0, options.temperature, 1
-  )
-  if truncate:
-    scaled = _truncated(scaled, options)
+  warm = jnp.where(options.temperature > 0, options.temperature, 1)
+  found = jnp.where(early, -jnp.inf, logits) / warm
+  return _truncated(found, options) if truncate else found
+
+
+def pick(logits: Array, options: Sampling, keys: Array) -> tuple[Array, Array]:
+  """A token of the distribution of these logits, and its log-probability."""
   noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[-1:]))(keys)
-  token = (scaled + jnp.where(options.temperature > 0, noise, 0)).argmax(-1)
-  return token, token_scores(scaled, token)['logp']
+  token = (logits + jnp.where(options.temperature > 0, noise, 0)).argmax(-1)
+  return token, token_scores(logits, token)['logp']
 
 
 def _truncated(logits, options):

@@ -1,7 +1,7 @@
 """An engine and a learner for tests of the server: it answers with what it was told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from rft_jax.engine.protocol import EngineError, Piece, Request, Token
@@ -70,6 +70,9 @@ class EchoEngine:
 
   def reply(self, answer: EchoAnswer) -> str:
     return f'You said: {answer.asked}'
+
+  def spell(self, ids: Sequence[int]) -> str:
+    return ' '.join(map(str, ids))
 
   def pause(self):
     """From any thread: answers come to a halt before their next word."""

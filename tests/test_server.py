@@ -106,7 +106,12 @@ def test_text_completions_and_logprobs(served):
   answer = served.client.post('/v1/completions', json=body).json()
   (choice,) = answer['choices']
   assert choice['text'] == 'You said: once' and answer['object'] == 'text_completion'
-  assert [t['token'] for t in choice['logprobs']['content']] == ['You', ' said:', ' once']
+  assert choice['logprobs'] == {
+    'tokens': ['You', ' said:', ' once'],
+    'token_logprobs': [-0.5] * 3,
+    'top_logprobs': None,
+    'text_offset': [0, 3, 9],
+  }
   assert served.engine.requests[0].user_id is None and served.engine.requests[0].version == 0
   assert served.engine.requests[0].prompt == 'once'
 

@@ -116,17 +116,26 @@ def automaton(texts: Sequence[str]) -> np.ndarray:
 
 def token_bytes(tokenizer) -> list[bytes]:
   """What each token adds to a text; nothing for special ones."""
-  count = len(tokenizer)
+  return list(map(token_reader(tokenizer), range(len(tokenizer))))
+
+
+def token_reader(tokenizer) -> Callable[[int], bytes]:
+  """What a token adds to a text; nothing for special ones, and for ids of none."""
   hidden = {tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens} - {
     tokenizer.convert_tokens_to_ids(t) for t in ordinary(tokenizer)
   }
   read = _reader(tokenizer)
   added = {id: text for text, id in added_tokens(tokenizer).items()}
-  tokens = tokenizer.convert_ids_to_tokens(list(range(count)))
-  return [
-    b'' if i in hidden or token is None else added[i].encode() if i in added else read(i, token)
-    for i, token in enumerate(tokens)
-  ]
+
+  def letters(id: int) -> bytes:
+    if id in hidden:
+      return b''
+    if id in added:
+      return added[id].encode()
+    token = tokenizer.convert_ids_to_tokens(id) if id < len(tokenizer) else None
+    return b'' if token is None else read(id, token)
+
+  return letters
 
 
 def _reader(tokenizer) -> Callable[[int, str], bytes]:

@@ -45,7 +45,8 @@ class Batch:
     slot = self.free.pop()
     self.tickets[slot] = ticket
     try:
-      self.device.prefill(slot, ticket.prompt_ids, _wish(ticket), adapters)
+      bias = ticket.request.logit_bias
+      self.device.prefill(slot, ticket.prompt_ids, _wish(ticket), adapters, bias)
     except Exception as error:
       return self._broken(error, [slot])
     ticket.tell(None)
@@ -61,8 +62,8 @@ class Batch:
     except Exception as error:
       return self._broken(error, list(self.tickets))
     for slot, ticket in list(self.tickets.items()):
-      new = slice(written.count[slot])
-      self._heard(slot, ticket, written.tokens[slot, new], written.logps[slot, new])
+      new = written.count[slot]
+      self._heard(slot, ticket, *(part[slot, :new] for part in (written[:2] + written[3:])))
 
   def sweep(self) -> None:
     """Frees the slots of those who were cancelled."""
@@ -87,10 +88,10 @@ class Batch:
       step()
       progress(number + 1, len(steps))
 
-  def _heard(self, slot, ticket: Ticket, ids, logps):
+  def _heard(self, slot, ticket: Ticket, ids, logps, top, top_logps):
     if not np.isfinite(logps).all():
       return self.end(EngineError("the model's probabilities are not finite"), [slot])
-    piece = ticket.hear(ids, logps)
+    piece = ticket.hear(ids, logps, (top, top_logps))
     if piece.finish_reason:
       self._leave(slot)
     ticket.tell(piece)
@@ -126,4 +127,7 @@ def _wish(ticket: Ticket) -> Wish:
     np.float32(request.temperature),
     np.float32(request.top_p),
     np.int32(request.top_k),
+    np.float32(request.frequency_penalty),
+    np.float32(request.presence_penalty),
+    np.int32(request.top),
   )

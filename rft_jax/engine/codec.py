@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from rft_jax.data.stops import stop_texts
+from rft_jax.data.stops import stop_texts, token_reader
 from rft_jax.data.text import completion, decode, encode_example, encode_prompt
 from rft_jax.engine.protocol import ChatMessage, EngineError
 from rft_jax.registry import ConfigError
@@ -18,6 +18,7 @@ class Codec:
     self.tokenizer, self.stop = tokenizer, tuple(stop)
     self.ends = tuple(stop_texts(tokenizer))
     self.token_text = functools.lru_cache(2**16)(lambda id: self.part([id]))
+    self.token_bytes = functools.lru_cache(2**16)(token_reader(tokenizer))
 
   def prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
     """A conversation up to where the template asks for an answer. Raises EngineError 400 where the
@@ -28,6 +29,16 @@ class Codec:
   def raw(self, text: str) -> list[int]:
     """A text, after BOS where the tokenizer puts one. Raises EngineError 400 where it is empty."""
     return _asked(lambda: encode_prompt(self.tokenizer, text), 'prompt')
+
+  def spell(self, ids: Sequence[int]) -> str:
+    """The text of any ids, special ones included. Raises EngineError 400 for ids of no token."""
+    count = len(self.tokenizer)
+    if strange := [id for id in ids if not 0 <= id < count]:
+      message = f'prompt has the token {strange[0]}, the tokenizer has {count}'
+      raise EngineError(message, 400, 'invalid_prompt', 'prompt')
+    return self.tokenizer.decode(
+      list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
 
   def answer(self, text: str) -> list[int]:
     """An assistant's whole turn with the token that ends it: what a demonstration of it teaches.

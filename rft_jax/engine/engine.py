@@ -3,7 +3,7 @@ between."""
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 import jax
@@ -14,6 +14,7 @@ from rft_jax.engine.codec import Codec
 from rft_jax.engine.loop import Loop
 from rft_jax.engine.protocol import EngineError, Request
 from rft_jax.engine.routes import Routes
+from rft_jax.engine.slots import BIASES
 from rft_jax.engine.tickets import Collector, Completed, Reader, Ticket
 from rft_jax.feedback.records import GLOBAL
 from rft_jax.models.config import ModelConfig
@@ -87,6 +88,9 @@ class SlotEngine:
       raise
     return reader
 
+  def spell(self, ids: Sequence[int]) -> str:
+    return self.codec.spell(ids)
+
   def generate(self, requests: Sequence[Request]) -> list[Completed]:
     """Blocks until all are answered; not for the event loop. They take at most half of the slots at
     a time, so that users find room. Raises EngineError."""
@@ -135,6 +139,7 @@ class SlotEngine:
     if not self.ready:
       raise EngineError('the model is not ready yet', 503, 'not_ready')
     self.routes.asked(request.user_id, request.version)
+    self._check_bias(request.logit_bias)
     if request.prompt is None:
       ids = self.codec.prompt(request.messages)
     else:
@@ -148,6 +153,16 @@ class SlotEngine:
         'context_length_exceeded',
       )
     return Ticket(request, ids, min(room, request.max_tokens), self.codec)
+
+  def _check_bias(self, bias: Mapping[int, float]):
+    count = self.batch.device.decoder.config.vocab_size
+    if strange := [id for id in bias if not 0 <= id < count]:
+      message = f'logit_bias has the token {strange[0]}, the model has {count}'
+    elif len(bias) > BIASES:
+      message = f'logit_bias has {len(bias)} tokens, the most are {BIASES}'
+    else:
+      return
+    raise EngineError(message, 400, 'invalid_value', 'logit_bias')
 
   def _publish(self, scope: str, version: int, adapter: PyTree | None):
     self._seat(scope, version, adapter)

@@ -3,8 +3,8 @@
 The server knows no tokenizer and no arrays: an engine takes messages and gives text with token ids.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 
@@ -32,15 +32,28 @@ class Request:
   top_k: int = 0  # 0: all
   seed: int = 0
   stop: tuple[str, ...] = ()
+  frequency_penalty: float = 0.0  # taken off a logit for each time that the answer has the token
+  presence_penalty: float = 0.0  # the same once, where it has it at all
+  logit_bias: Mapping[int, float] = field(default_factory=dict)  # token id -> added to its logit
+  top: int = 0  # so many of the likeliest tokens are told with each token
+  group: str = ''  # of answers that are wanted together: they take one place in the queue
 
 
 class Token(NamedTuple):
-  """`logp`: under the policy that sampled it, at its temperature. `text` may be a part of a letter
-  and serves the `logprobs` of an answer only."""
+  """`logp`: of the distribution that it was sampled from, which is the policy at its temperature,
+  after biases, penalties, top_k and top_p. What follows serves the `logprobs` of an answer only:
+  `text` may be a part of a letter, `spelled` are its bytes (None: those of `text`), `top` are the
+  likeliest tokens at this place."""
 
   id: int
   logp: float
   text: str = ''
+  spelled: bytes | None = None
+  top: tuple['Token', ...] = ()
+
+  @property
+  def bytes(self) -> bytes:
+    return self.text.encode('utf-8', 'replace') if self.spelled is None else self.spelled
 
 
 class Piece(NamedTuple):
@@ -78,9 +91,11 @@ class EngineError(Exception):
   """The engine cannot do this. `status`: 400 (prompt too long), 404 (unknown version), 429 (queue
   full), 503 (not ready), 500."""
 
-  def __init__(self, message: str, status: int = 500, code: str | None = None):
+  def __init__(
+    self, message: str, status: int = 500, code: str | None = None, param: str | None = None
+  ):
     super().__init__(message)
-    self.message, self.status, self.code = message, status, code
+    self.message, self.status, self.code, self.param = message, status, code, param
 
 
 class Engine(Protocol):
@@ -94,6 +109,10 @@ class Engine(Protocol):
 
   async def submit(self, request: Request) -> Answer:
     """Waits for a slot. Raises EngineError; cancelling the call gives the place in the queue up."""
+    ...
+
+  def spell(self, ids: Sequence[int]) -> str:
+    """The text of token ids, special ones included. Raises EngineError 400 for ids of no token."""
     ...
 
   def versions(self, user_id: str | None) -> tuple[int, int]:

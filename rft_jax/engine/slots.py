@@ -6,7 +6,8 @@ began.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from rft_jax.models.attention import KV
 from rft_jax.models.lora import adapter_shapes
 from rft_jax.models.policy import decode_copy
 from rft_jax.models.transformer import Decoder, Memory, deep
-from rft_jax.sampling import Sampling, draw
+from rft_jax.sampling import Sampling, pick, scaled
 from rft_jax.types import Array, PyTree
 
 Adapters = tuple[PyTree, PyTree]
@@ -26,8 +27,9 @@ Adapters = tuple[PyTree, PyTree]
 
 
 class Wish(NamedTuple):
-  """How a slot answers: length, of its prompt; end: the place that it stops at. All i32 but seed
-  u32, temperature and top_p f32."""
+  """How a slot answers: length, of its prompt; end: the place that it stops at; frequency and
+  presence: penalties for what it has written; top: how many of the likeliest tokens it tells. All
+  i32 but seed u32, temperature, top_p and the penalties f32."""
 
   length: Array
   end: Array
@@ -35,30 +37,65 @@ class Wish(NamedTuple):
   temperature: Array
   top_p: Array
   top_k: Array
+  frequency: Array
+  presence: Array
+  top: Array
 
 
-NOTHING = Wish(np.int32(1), np.int32(1), np.uint32(0), np.float32(0), np.float32(1), np.int32(0))
+NOTHING = Wish(
+  np.int32(1),
+  np.int32(1),
+  np.uint32(0),
+  np.float32(0),
+  np.float32(1),
+  np.int32(0),
+  np.float32(0),
+  np.float32(0),
+  np.int32(0),
+)
 """The shortest wish there is, to compile for."""
+BIASES = 300  # of one slot
+LIKELIEST = 20  # that a token may be told with
+
+
+class Biases(NamedTuple):
+  """Added to the logits of a slot: tokens i32[BIASES], beyond the vocabulary where there are no
+  more, and values f32[BIASES]."""
+
+  tokens: Array
+  values: Array
+
+
+def biases(given: Mapping[int, float]) -> Biases:
+  tokens, values = np.full(BIASES, 2**31 - 1, np.int32), np.zeros(BIASES, np.float32)
+  tokens[: len(given)], values[: len(given)] = list(given), list(given.values())
+  return Biases(tokens, values)
 
 
 class Slots(struct.PyTreeNode):
   """cache: see `Decoder.empty_cache`, without groups; adapters: for each entry of it, each slot's
   own, matrix -> module -> a [S,1,D,2r], b [S,1,2r,...]; state [S,D]: predicts the next token; index
-  i32[S]: how many tokens are in the cache; wish: of every slot, [S]."""
+  i32[S]: how many tokens are in the cache; wish: of every slot, [S]; bias f32[S,V]: of the logits;
+  said f32[S,V]: how often each token has been written."""
 
   cache: tuple[KV, ...]
   adapters: tuple[PyTree, ...]
   state: Array
   index: Array
   wish: Wish
+  bias: Array
+  said: Array
 
 
 class Written(NamedTuple):
-  """tokens i32[S,K] and logps f32[S,K], of which count i32[S] are there."""
+  """tokens i32[S,K] and logps f32[S,K], of which count i32[S] are there; top i32[S,K,T] and
+  top_logps f32[S,K,T]: the likeliest at each place, where a slot asks for them."""
 
   tokens: Array
   logps: Array
   count: Array
+  top: Array
+  top_logps: Array
 
 
 class Device:
@@ -73,6 +110,7 @@ class Device:
     self.decoder, self.stop, self.chunk = decoder, np.array(stop, np.int32), chunk
     self.apply: Any = decoder.apply
     self.count, self.context = size
+    self.likeliest = min(LIKELIEST, decoder.config.vocab_size)
     self.axis = int(deep(decoder.config))  # That counts the slots.
     self.weights = jax.tree.map(jnp.asarray, decode_copy(decoder.config, params['decoder']))
     self.memory = self.apply(self.weights, None, method='memory')
@@ -93,13 +131,21 @@ class Device:
     """Whether a program that failed has taken the slots with it."""
     return any(x.is_deleted() for x in jax.tree.leaves(self.slots))
 
-  def prefill(self, slot: int, ids: Sequence[int], wish: Wish, adapters: Adapters) -> None:
-    """Reads a prompt into a slot, which keeps a copy of the adapters."""
+  def prefill(
+    self,
+    slot: int,
+    ids: Sequence[int],
+    wish: Wish,
+    adapters: Adapters,
+    bias: Mapping[int, float] = MappingProxyType({}),
+  ) -> None:
+    """Reads a prompt into a slot, which keeps a copy of the adapters. bias: of at most BIASES
+    tokens."""
     width = next(size for size in self.buckets if size >= len(ids))
     tokens = np.zeros((1, width), np.int32)
     tokens[0, : len(ids)] = ids
     args = self.weights, self.memory, self.slots, tokens, np.int32(slot), wish, adapters
-    self.slots = self._prefill(*args)
+    self.slots = self._prefill(*args, biases(bias))
 
   def decode(self, active: np.ndarray) -> Written:
     """The next tokens of the slots that are active bool[S], on the host."""
@@ -118,9 +164,11 @@ class Device:
       jnp.zeros((n, config.hidden_size), config.dtype),
       jnp.zeros(n, jnp.int32),
       jax.tree.map(lambda x: jnp.zeros(n, x.dtype), NOTHING),
+      jnp.zeros((n, config.vocab_size)),
+      jnp.zeros((n, config.vocab_size)),
     )
 
-  def _prefilled(self, weights, memory, slots: Slots, tokens, slot, wish, adapters) -> Slots:
+  def _prefilled(self, weights, memory, slots: Slots, tokens, slot, wish, adapters, bias) -> Slots:
     valid = jnp.arange(tokens.shape[1])[None] < wish.length
     own = self._pair(adapters)
     shared = jax.tree.map(lambda x: x.squeeze(self.axis), own)
@@ -135,6 +183,8 @@ class Device:
       put(slots.state, states[0, wish.length - 1]),
       put(slots.index, wish.length),
       jax.tree.map(put, slots.wish, wish),
+      put(slots.bias, jnp.zeros_like(slots.bias[0]).at[bias.tokens].add(bias.values, mode='drop')),
+      put(slots.said, 0),
     )
 
   def _decoded(self, weights, memory, slots: Slots, active) -> tuple[Slots, Written]:
@@ -143,21 +193,29 @@ class Device:
     def body(carry):
       step, done, slots, written = carry
       logits = self.apply(weights, slots.state, method='logits')
-      token, logp = self._drawn(logits, slots, ~done)
+      token, logp, top = self._drawn(logits, slots, ~done)
       written = Written(
         written.tokens.at[:, step].set(token),
         written.logps.at[:, step].set(logp),
         written.count + ~done,
+        written.top.at[:, step].set(top[1]),
+        written.top_logps.at[:, step].set(top[0]),
       )
       args = token[:, None], slots.index, memory, None, slots.cache, whole
       state, cache = self.apply(weights, *args, method='decode')
       index = slots.index + ~done
+      said = slots.said.at[jnp.arange(self.count), token].add(~done)
       done |= (token[:, None] == self.stop).any(1) | (index >= slots.wish.end)
-      return step + 1, done, slots.replace(state=state, cache=cache, index=index), written
+      slots = slots.replace(state=state, cache=cache, index=index, said=said)
+      return step + 1, done, slots, written
 
-    shape = self.count, self.chunk
+    shape, likeliest = (self.count, self.chunk), self.likeliest
     nothing = Written(
-      jnp.zeros(shape, jnp.int32), jnp.zeros(shape), jnp.zeros(self.count, jnp.int32)
+      jnp.zeros(shape, jnp.int32),
+      jnp.zeros(shape),
+      jnp.zeros(self.count, jnp.int32),
+      jnp.zeros((*shape, likeliest), jnp.int32),
+      jnp.zeros((*shape, likeliest)),
     )
     going = lambda carry: (carry[0] < self.chunk) & ~carry[1].all()
     return jax.lax.while_loop(going, body, (jnp.int32(0), ~active, slots, nothing))[2:]
@@ -171,21 +229,28 @@ class Device:
     count = self.decoder.config.num_hidden_layers
     return tuple(jax.tree.map(lambda x: x[i], layers) for i in range(count))
 
-  def _drawn(self, logits, slots: Slots, active) -> tuple[Array, Array]:
-    """Slots that are not active want no truncation, which all would wait for."""
-    wish = slots.wish
+  def _drawn(self, logits, slots: Slots, active) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Token, its log-probability, and those of the likeliest tokens with these. Slots that are not
+    active want no truncation and no others, which all would wait for."""
+    wish, column = slots.wish, lambda x: x[:, None]
     keys = jax.vmap(lambda seed, i: jax.random.fold_in(jax.random.key(seed), i))(
       wish.seed, slots.index
     )
     options = Sampling(
-      wish.temperature[:, None],
-      jnp.where(active, wish.top_k, 0)[:, None],
-      jnp.where(active, wish.top_p, 1)[:, None],
+      column(wish.temperature),
+      column(jnp.where(active, wish.top_k, 0)),
+      column(jnp.where(active, wish.top_p, 1)),
       jnp.int32(0),
       jnp.int32(0),
       self.stop,
     )
-    return draw(logits, options, keys, jnp.int32(0), truncate=True)
+    penalty = column(wish.frequency) * slots.said + column(wish.presence) * (slots.said > 0)
+    logits = scaled(logits + slots.bias - penalty, options, jnp.int32(0), truncate=True)
+    likeliest = lambda: jax.lax.top_k(jax.nn.log_softmax(logits), self.likeliest)
+    none = jnp.zeros((self.count, self.likeliest))
+    wanted = ((wish.top > 0) & active).any()
+    top = jax.lax.cond(wanted, likeliest, lambda: [none, none.astype(jnp.int32)])
+    return *pick(logits, options, keys), tuple(top)
 
 
 def buckets(context: int) -> list[int]:

@@ -1,6 +1,7 @@
 """A request on its way through the engine, and its two kinds of readers: coroutines and threads."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
@@ -26,6 +27,7 @@ class Ticket:
     self.tell: Callable[[Told], None] = lambda told: None
     self.withdraw: Callable[[], None] = lambda: None
     self.versions: tuple[int, int] = (0, 0)
+    self.group = request.group or id(self)
     self.tokens = 0
     self.cancelled = False
 
@@ -35,19 +37,31 @@ class Ticket:
       self.cancelled = True
       self.withdraw()
 
-  def hear(self, ids: np.ndarray, logps: np.ndarray) -> Piece:
-    """The piece that these tokens [n] make; those behind the end are left out."""
+  def hear(
+    self, ids: np.ndarray, logps: np.ndarray, top: tuple[np.ndarray, np.ndarray] | None = None
+  ) -> Piece:
+    """The piece that these tokens [n] make; those behind the end are left out. top: the likeliest
+    at each place and their log-probabilities [n,T], for those who asked."""
     text, tokens, reason = '', [], None
-    for id, logp in zip(ids.tolist(), logps.tolist(), strict=True):
+    for place, (id, logp) in enumerate(zip(ids.tolist(), logps.tolist(), strict=True)):
       new, ended = self.said.push(id)
       text += new
-      tokens.append(Token(id, logp, self.codec.token_text(id)))
+      others = self._likeliest(top[0][place], top[1][place]) if top and self.request.top else ()
+      tokens.append(self._token(id, logp)._replace(top=others))
       self.tokens += 1
       if ended or self.tokens == self.limit:
         reason = 'stop' if ended else 'length'
         text += self.said.flush()
         break
     return Piece(text, tuple(tokens), reason)
+
+  def _token(self, id: int, logp: float) -> Token:
+    return Token(id, logp, self.codec.token_text(id), self.codec.token_bytes(id))
+
+  def _likeliest(self, ids: np.ndarray, logps: np.ndarray) -> tuple[Token, ...]:
+    """As many as were asked for, of those that could have been sampled."""
+    pairs = list(zip(ids.tolist(), logps.tolist(), strict=True))[: self.request.top]
+    return tuple(self._token(id, logp) for id, logp in pairs if math.isfinite(logp))
 
 
 class Transcript:

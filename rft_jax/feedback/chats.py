@@ -1,6 +1,7 @@
 """Conversations as trees of messages, and how each answer came about."""
 
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,8 +17,13 @@ WITH RECURSIVE path AS (
   SELECT *, 0 AS depth FROM message WHERE id = ?
   UNION ALL SELECT m.*, depth + 1 FROM message m JOIN path ON m.id = path.parent_id
 )
-SELECT id, conversation_id, parent_id, role, content, created_us, branch_idx
+SELECT id, conversation_id, parent_id, role, content, created_us, branch_idx, raw, corrections
 FROM path ORDER BY depth DESC
+"""
+CORRECTED = """
+SELECT e.message_id, e.seq, json_extract(e.value_json, '$.content') AS content
+FROM message m JOIN feedback_current e ON e.message_id = m.id
+WHERE m.conversation_id = ? AND e.kind = 'edit' AND content != ''
 """
 
 
@@ -81,6 +87,14 @@ class Chats:
     """From the root to this message: the branch that the user saw."""
     return [rows.message(row) for row in self.db.read(PATH, message_id)]
 
+  def context(self, question_id: str) -> list[tuple[str, str]]:
+    """What the model read for a question, see `context`."""
+    return context(self.db.reader, question_id)
+
+  def corrections(self, conversation_id: str) -> dict[str, tuple[int, str]]:
+    """answer -> (seq, text) of its author's edit that counts now."""
+    return {row[0]: (row[1], row[2]) for row in self.db.read(CORRECTED, conversation_id)}
+
   def last_answer(self, user_id: str) -> str | None:
     """The id of the answer that a user got last, in conversations that are there."""
     query = """SELECT g.message_id FROM conversation c JOIN message m ON m.conversation_id = c.id
@@ -106,4 +120,26 @@ class Chats:
 def insert_message(connection: sqlite3.Connection, message: Message):
   query = 'SELECT count(*) FROM message WHERE conversation_id = ? AND parent_id IS ?'
   elder = connection.execute(query, (message.conversation_id, message.parent_id)).fetchone()[0]
-  rows.insert(connection, 'message', {**vars(message), 'branch_idx': elder})
+  rows.insert_message(connection, dataclasses.replace(message, branch_idx=elder))
+
+
+def context(connection: sqlite3.Connection, question_id: str) -> list[tuple[str, str]]:
+  """(role, text) of all that stands before an answer to this question: the system prompt if there
+  is one, and the branch down to the question, in which the corrections that the model read stand in
+  place of its answers. A raw text is ('prompt', text), alone."""
+  path = [rows.message(row) for row in connection.execute(PATH, (question_id,))]
+  question = path[-1]
+  if question.raw:
+    return [('prompt', question.content)]
+  query = 'SELECT system_prompt FROM conversation WHERE id = ?'
+  system = connection.execute(query, (question.conversation_id,)).fetchone()[0]
+  corrected = _edits(connection, question.corrections)
+  turns = [(one.role, corrected.get(one.id, one.content)) for one in path]
+  return [('system', system), *turns] if system else turns
+
+
+def _edits(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[str, str]:
+  """answer -> the text that these edits gave it; nothing for what was erased."""
+  query = """SELECT message_id, json_extract(value_json, '$.content') AS content
+    FROM feedback_event WHERE seq IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"""
+  return {row[0]: row[1] for row in connection.execute(query, (json.dumps(seqs),))}

@@ -1,5 +1,6 @@
 """The records of the store, one class per thing; each is a fact as of when it was read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,11 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Message:
-  """A node of a conversation's tree. `branch_idx` counts its elder siblings, and is the store's."""
+  """A node of a conversation's tree. `branch_idx` counts its elder siblings, and is the store's.
+
+  Of a question: `raw` where the model read it alone and without a template; `corrections`: the
+  edits (their seq) that the model read in place of its own answers above.
+  """
 
   id: str
   conversation_id: str
@@ -69,14 +74,17 @@ class Message:
   content: str
   created_us: int = 0
   branch_idx: int = 0
+  raw: bool = False
+  corrections: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Generation:
   """How an answer came about: the exact tokens that were served, and who served them.
 
-  prompt_ids i32[P], completion_ids i32[T], logp f32[T] (under the policy that sampled, at its
-  temperature), versions u32[T] only where the tokens of one answer have several global versions.
+  prompt_ids i32[P], completion_ids i32[T], logp f32[T] (of the distribution that was sampled from:
+  the policy at its temperature, after penalties, logit_bias, top_k and top_p), versions u32[T] only
+  where the tokens of one answer have several global versions.
   """
 
   message_id: str
@@ -97,6 +105,9 @@ class Generation:
   pair_side: str | None = None
   ttft_us: int = 0
   total_us: int = 0
+  frequency_penalty: float = 0.0
+  presence_penalty: float = 0.0
+  logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

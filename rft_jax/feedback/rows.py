@@ -33,6 +33,7 @@ def insert_generation(connection: sqlite3.Connection, generation: Generation):
   for name, dtype in BLOBS.items():
     if values[name] is not None:
       values[name] = np.asarray(values[name], dtype).tobytes()
+  values['logit_bias'] = json.dumps(dict(generation.logit_bias))
   insert(connection, 'generation', values)
 
 
@@ -49,8 +50,13 @@ def conversation(row: sqlite3.Row) -> Conversation:
   return Conversation(**dict(row))
 
 
+def insert_message(connection: sqlite3.Connection, message: Message):
+  insert(connection, 'message', {**vars(message), 'corrections': json.dumps(message.corrections)})
+
+
 def message(row: sqlite3.Row) -> Message:
-  return Message(**dict(row))
+  corrections = tuple(json.loads(row['corrections']))
+  return Message(**{**dict(row), 'raw': bool(row['raw']), 'corrections': corrections})
 
 
 def generation(row: sqlite3.Row) -> Generation:
@@ -58,7 +64,8 @@ def generation(row: sqlite3.Row) -> Generation:
     name: None if row[name] is None else np.frombuffer(row[name], dtype)
     for name, dtype in BLOBS.items()
   }
-  return Generation(**{**dict(row), **arrays})
+  bias = {int(id): value for id, value in json.loads(row['logit_bias']).items()}
+  return Generation(**{**dict(row), **arrays, 'logit_bias': bias})
 
 
 def event(row: Mapping[str, Any] | sqlite3.Row) -> Event:

@@ -208,8 +208,16 @@ CREATE TRIGGER event_key_is_fixed BEFORE UPDATE OF intent, direction ON feedback
   WHEN OLD.seq NOT IN (SELECT event_seq FROM unfiled)
 BEGIN SELECT RAISE(ABORT, 'feedback_event is append-only'); END;
 """
+# What a question was read with, and what an answer was sampled with besides.
+READINGS = """
+ALTER TABLE message ADD COLUMN raw INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN corrections TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE generation ADD COLUMN frequency_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN presence_penalty REAL NOT NULL DEFAULT 0;
+ALTER TABLE generation ADD COLUMN logit_bias TEXT NOT NULL DEFAULT '{}';
+"""
 # The script at index n leads from user_version n to n + 1.
-MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT)
+MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT, READINGS)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -31,6 +31,7 @@ from rft_jax.serve import server
 from rft_jax.serve.classroom import Model, Tell, opened
 from rft_jax.serve.lifecycle import Lifecycle
 from rft_jax.serve.material import Material, find
+from rft_jax.serve.names import Names
 from rft_jax.serve.proxies import check_proxies
 from rft_jax.serve.restoring import check_present
 from rft_jax.serve.service import Service
@@ -42,6 +43,7 @@ def run(config, workdir: str, started: float) -> dict:
   material = find(material_of(c))
   RampOptions(tuple(c.serve.ramp))  # What is wrong with it is said before the work.
   check_proxies(c.serve.proxies)
+  Names(tuple(c.serve.models))
   trained = bool(c.model.path) or os.path.exists(os.path.join(workdir, 'summary.json'))
   if trained:
     open_workdir(workdir, c.to_dict(), RESUMABLE)

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Answering:
     self.first_us = 0
     self.texts: list[str] = []
     self.tokens: list[Token] = []
-    self.stored = False
+    self.stored, self.finish = False, ''
     self.broken: Exception = EngineError('the answer broke off')
     service.running.add(self)
 
@@ -58,7 +58,7 @@ class Answering:
   async def store(self, finish_reason: str):
     if self.stored:
       return
-    self.stored = True
+    self.stored, self.finish = True, finish_reason
     turn, content = self.turn, ''.join(self.texts)
     message = Message(self.message_id, turn.conversation_id, turn.question_id, 'assistant', content)
     done = self.service.store.chats.add([message], [self.generation(finish_reason)])
@@ -80,6 +80,9 @@ class Answering:
       top_p=request.top_p,
       top_k=request.top_k,
       seed=request.seed,
+      frequency_penalty=request.frequency_penalty,
+      presence_penalty=request.presence_penalty,
+      logit_bias=request.logit_bias,
       pair_group=self.turn.question_id if side else None,
       pair_side=side,
       ttft_us=self.first_us,
@@ -113,6 +116,11 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     call.top_k,
     seed,
     call.stop,
+    call.frequency_penalty,
+    call.presence_penalty,
+    call.logit_bias,
+    call.top,
+    uuid7(),
   )
   requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
   tasks = [asyncio.ensure_future(service.engine.submit(one)) for one in requests]
@@ -128,6 +136,20 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     Answering(service, turn, call, one, answer)
     for one, answer in zip(requests, answers, strict=True)
   ]
+
+
+async def admit_all(
+  service: Service, caller: Caller, turns: Sequence[tuple[Turn, Call]]
+) -> list[Answering]:
+  """The answers to several prompts, one prompt after the other."""
+  answers: list[Answering] = []
+  try:
+    for turn, call in turns:
+      answers += await admit(service, caller, turn, call)
+  except BaseException:
+    await asyncio.gather(*(answering.end('abort') for answering in answers))
+    raise
+  return answers
 
 
 async def withdraw(tasks: list[asyncio.Task[Answer]]):

@@ -123,6 +123,7 @@ def opened(
       most_tokens=settings.context,
       suggestions=tuple(dict(s) for s in material.suggestions),
       rates=Rates(**settings.limits),
+      models=tuple(settings.models),
       proxies=tuple(settings.proxies),
       hosts=tuple(settings.hosts),
       user_header=settings.user_header,

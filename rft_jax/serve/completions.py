@@ -1,18 +1,19 @@
 """/v1/chat/completions, /v1/completions and /v1/models."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from rft_jax.engine.protocol import EngineError
-from rft_jax.serve.answering import Answering, admit
+from rft_jax.serve.answering import Answering, admit_all
 from rft_jax.serve.auth import USERS, Caller
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError, as_api_error, envelope
-from rft_jax.serve.openai import Call, chat_call, named, text_call
+from rft_jax.serve.names import Names
+from rft_jax.serve.openai import Call, chat_call, text_call
 from rft_jax.serve.service import Service
 from rft_jax.serve.shapes import Shape, model_card, model_list, usage
 from rft_jax.serve.sse import DONE, ClientGone, EventStream, attended, event, pinged
@@ -33,28 +34,49 @@ def routes(service: Service) -> APIRouter:
   @router.get('/v1/models')
   async def models(request: Request) -> dict:
     service.auth.identify(request, 'chat')
-    return model_list(service.engine.global_versions())
+    return model_list(service.names.listed(service.engine.global_versions()))
 
-  @router.get('/v1/models/{name}')
+  @router.get('/v1/models/{name:path}')
   async def model(request: Request, name: str) -> dict:
     service.auth.identify(request, 'chat')
-    version, _ = named(name)
+    version, _ = service.names.named(name)
     if version and version not in service.engine.global_versions():
       raise ApiError(404, f'there is no model {name!a}', 'model', 'model_not_found')
     return model_card(name)
 
+  for path, way_out in ABSENT.items():
+    router.add_api_route(path, absent(path, way_out), methods=['POST'])
   return router
 
 
-Read = Callable[[object, int, int], Call]
+ABSENT = {
+  '/v1/responses': 'use /v1/chat/completions',
+  '/v1/embeddings': 'use another server for them',
+  '/v1/moderations': 'use another server for them',
+  '/v1/images/generations': 'this model writes text only',
+  '/v1/audio/speech': 'this model writes text only',
+  '/v1/audio/transcriptions': 'this model reads text only',
+}
+"""What clients of OpenAI may try, and what they are told."""
+
+
+def absent(path: str, way_out: str) -> Callable[[], Awaitable[None]]:
+  async def refuse():
+    raise ApiError(404, f'there is no {path} here: {way_out}', None, 'unknown_url')
+
+  return refuse
+
+
+Read = Callable[[object, int, int, Names], Call]
 
 
 async def complete(service: Service, request: Request, read: Read) -> Response:
   caller, call = await asking(service, request, read)
-  turn = plan(service.store, caller.user.id, call)
+  planned = [(plan(service.store, caller.user.id, c), c) for c in call.each(service.engine.spell)]
+  turns = [(turn, turn.asked(one)) for turn, one in planned]
   service.limits.enter(caller.name)
   try:
-    answers = await attended(request, admit(service, caller, turn, call))
+    answers = await attended(request, admit_all(service, caller, turns))
   except BaseException:
     service.limits.leave(caller.name)
     raise
@@ -69,7 +91,8 @@ async def asking(service: Service, request: Request, read: Read) -> tuple[Caller
   caller = auth.identify(request, 'chat')
   if USERS not in caller.scopes:
     service.limits.take('chat', caller.name)
-  call = read(await json_body(request), options.max_tokens, options.most_tokens)
+  body = await json_body(request)
+  call = read(body, options.max_tokens, options.most_tokens, service.names)
   if USERS in caller.scopes:
     await auth.introduce(request, call.user)
     caller = auth.identify(request, 'chat', call.user)
@@ -122,7 +145,12 @@ class Responding:
     finish = 'error'
     async for piece in answering.pieces():
       finish = piece.finish_reason or finish
-    return self.shape.choice(index, ''.join(answering.texts), answering.tokens, finish)
+    text = self.before(answering) + ''.join(answering.texts)
+    return self.shape.choice(index, text, answering.tokens, finish, self.before(answering))
+
+  def before(self, answering: Answering) -> str:
+    """What stands before an answer where it is to be echoed."""
+    return (answering.call.prompt or '') if self.call.echo else ''
 
   def stream(self) -> Response:
     events = pinged(self.events(), self.service.options.ping_seconds)
@@ -132,7 +160,7 @@ class Responding:
     """One answer after the other. A failure is an event, and the stream ends without [DONE]."""
     try:
       for index, answering in enumerate(self.answers):
-        yield event(self.shape.chunk(index, first=True))
+        yield event(self.shape.chunk(index, self.before(answering) or None, first=True))
         async for piece in answering.pieces():
           if piece.text or piece.tokens:
             yield event(self.shape.chunk(index, piece.text, piece.tokens))
@@ -158,8 +186,11 @@ class Responding:
       self.service.limits.leave(self.caller.name)
 
   def usage(self) -> dict[str, int]:
-    written = sum(len(answering.tokens) for answering in self.answers)
-    return usage(len(self.answers[0].answer.prompt_ids), written)
+    """Also how many tokens of an answer fitted, where that were fewer than was asked for."""
+    asked = {a.turn.question_id: len(a.answer.prompt_ids) for a in self.answers}
+    cut = [len(a.tokens) for a in self.answers if a.finish == 'length']
+    found = usage(sum(asked.values()), sum(len(answering.tokens) for answering in self.answers))
+    return {**found, **({'max_tokens': max(cut)} if cut and max(cut) < self.call.asked else {})}
 
   def count(self, error: BaseException):
     if isinstance(error, Exception) and not isinstance(error, ClientGone):

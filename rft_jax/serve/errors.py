@@ -56,7 +56,7 @@ def as_api_error(error: Exception) -> ApiError:
       return ApiError(503, 'nothing was saved: try again', None, 'store_unavailable', 1)
     case EngineError():
       wait = 1 if error.status in (429, 503) else None
-      return ApiError(error.status, error.message, None, error.code, wait)
+      return ApiError(error.status, error.message, error.param, error.code, wait)
     case Stopped():
       return ApiError(503, 'the server is stopping', None, 'stopping', 1)
     case ClientDisconnect():

@@ -12,6 +12,7 @@ from rft_jax.learning.protocol import Learner
 from rft_jax.serve.auth import Auth, load_secret
 from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
+from rft_jax.serve.names import Names
 from rft_jax.serve.readiness import Readiness
 
 
@@ -30,6 +31,7 @@ class Options:
   backups: int = 7  # copies that stay; 0: none are made
   proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded headers are believed
   hosts: tuple[str, ...] = ()  # names that the server answers to; none: any
+  models: tuple[str, ...] = ()  # other names that clients may use, see `names.Names`
   user_header: str = 'X-RFT-User'  # names the end user of a request whose key may do so
 
 
@@ -52,6 +54,7 @@ class Service:
     self.store, self.engine, self.learner = store, engine, learner
     self.options = options or Options()
     self.metrics = metrics or Metrics()
+    self.names = Names(self.options.models)
     self.limits = Limits(self.options.rates)
     self.readiness = Readiness(store, engine)
     self.stopping = asyncio.Event()  # Streams that have no end of their own end then.

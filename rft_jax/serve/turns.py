@@ -1,6 +1,11 @@
-"""Where a request hangs in the tree of its conversation."""
+"""Where a request hangs in the tree of its conversation, and what the model reads for it.
 
-from dataclasses import dataclass
+The prompt is always made of what the store has, so that a vote is about nothing else. What a client
+sends of a stored conversation may repeat it; what contradicts it is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.ids import uuid7
@@ -15,18 +20,23 @@ TITLE = 60  # characters
 @dataclass(frozen=True)
 class Turn:
   """`question_id` is the message that answers hang under; `new` and `conversation` are still to be
-  stored."""
+  stored; `read` is the prompt of a chat."""
 
   conversation_id: str
   question_id: str
   new: tuple[Message, ...] = ()
   conversation: Conversation | None = None
+  read: tuple[ChatMessage, ...] = ()
+
+  def asked(self, call: Call) -> Call:
+    """The call with what the model reads in place of what the client sent."""
+    return replace(call, messages=self.read)
 
 
 def plan(store: Store, user_id: str, call: Call) -> Turn:
   """Under a question that is stored, one more answer; under an answer, or at the end of a named
-  conversation, a new question; else a new conversation. Raises ApiError 403, 404."""
-  said = call.messages or (ChatMessage('user', call.prompt or ''),)
+  conversation, a new question; else a new conversation. Raises ApiError 403, 404, and 409 for
+  messages that are not those of the conversation."""
   conversation_id = call.metadata.get('conversation_id')
   parent_id = call.metadata.get('parent_message_id')
   if parent_id:
@@ -34,30 +44,110 @@ def plan(store: Store, user_id: str, call: Call) -> Turn:
     if conversation_id not in (None, parent.conversation_id):
       raise ApiError(404, 'no such message in this conversation', 'metadata.parent_message_id')
     if parent.role == 'user':
-      return Turn(parent.conversation_id, parent.id)
-    return question(parent.conversation_id, parent.id, said)
+      return again(store, parent, call)
+    return question(store, parent.conversation_id, parent_id, call)
   if conversation_id:
     owned_conversation(store, user_id, conversation_id)
     answers = [m.id for m in store.chats.messages(conversation_id) if m.role == 'assistant']
-    return question(conversation_id, answers[-1] if answers else None, said)
-  return fresh(user_id, said)
+    return question(store, conversation_id, answers[-1] if answers else None, call)
+  return fresh(user_id, call)
 
 
-def question(conversation_id: str, parent_id: str | None, said: tuple[ChatMessage, ...]) -> Turn:
-  message = Message(uuid7(), conversation_id, parent_id, 'user', said[-1].content)
-  return Turn(conversation_id, message.id, (message,))
+def again(store: Store, asked: Message, call: Call) -> Turn:
+  """One more answer to a stored question: to exactly what the others were given for."""
+  read = tuple(ChatMessage(*turn) for turn in store.chats.context(asked.id))
+  if asked.raw:
+    if call.prompt != asked.content:
+      raise contradicts('prompt')
+    return Turn(asked.conversation_id, asked.id)
+  corrected = store.chats.corrections(asked.conversation_id)
+  check(call, read, store.chats.path(asked.id), corrected)
+  return Turn(asked.conversation_id, asked.id, read=read)
 
 
-def fresh(user_id: str, said: tuple[ChatMessage, ...]) -> Turn:
+def question(store: Store, conversation_id: str, parent_id: str | None, call: Call) -> Turn:
+  """A new question after a stored answer, which is read as its author has corrected it."""
+  if not call.chat:
+    raise ApiError(
+      409,
+      'a text is completed without a history: leave metadata out, or use /v1/chat/completions',
+      'metadata',
+      'history_mismatch',
+    )
+  path = store.chats.path(parent_id) if parent_id else []
+  known, corrected = {one.id for one in path}, store.chats.corrections(conversation_id)
+  edits = {answer: edit for answer, edit in corrected.items() if answer in known}
+  asked = Message(
+    uuid7(),
+    conversation_id,
+    parent_id,
+    'user',
+    call.messages[-1].content,
+    corrections=tuple(sorted(seq for seq, _ in edits.values())),
+  )
+  texts = {answer: text for answer, (_, text) in edits.items()}
+  turns = [ChatMessage(m.role, texts.get(m.id, m.content)) for m in (*path, asked)]
+  conversation = store.chats.get(conversation_id)
+  read = prompted(conversation.system_prompt if conversation else '', turns)
+  check(call, read, [*path, asked], corrected)
+  return Turn(conversation_id, asked.id, (asked,), read=read)
+
+
+def fresh(user_id: str, call: Call) -> Turn:
   """A new conversation with everything that the client says was said before."""
+  said = call.messages or (ChatMessage('user', call.prompt or ''),)
   system = '\n'.join(m.content for m in said if m.role == 'system')
+  turns = [m for m in said if m.role != 'system']
   title = ' '.join(said[-1].content.split())[:TITLE]
   conversation = Conversation(uuid7(), user_id, title, system)
   chain: list[Message] = []
-  for role, content in (m for m in said if m.role != 'system'):
+  for role, content in turns:
     parent = chain[-1].id if chain else None
-    chain.append(Message(uuid7(), conversation.id, parent, role, content))
-  return Turn(conversation.id, chain[-1].id, tuple(chain), conversation)
+    chain.append(Message(uuid7(), conversation.id, parent, role, content, raw=not call.chat))
+  read = prompted(system, turns) if call.chat else ()
+  return Turn(conversation.id, chain[-1].id, tuple(chain), conversation, read)
+
+
+def prompted(system: str, turns: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+  return (*([ChatMessage('system', system)] if system else []), *turns)
+
+
+def check(
+  call: Call,
+  read: Sequence[ChatMessage],
+  path: Sequence[Message],
+  corrected: Mapping[str, tuple[int, str]],
+):
+  """Raises ApiError 409 for messages that are neither the question alone nor an end of the branch
+  `path`, each as it was given or as it was corrected. The system prompt may be left out."""
+  if not call.chat:
+    raise contradicts('prompt')
+  system = '\n'.join(m.content for m in call.messages if m.role == 'system')
+  if system and folded(system) != folded(read[0].content if read[0].role == 'system' else ''):
+    raise contradicts('the system prompt')
+  numbered = [(i, m) for i, m in enumerate(call.messages) if m.role != 'system']
+  if len(numbered) > len(path):
+    raise contradicts(f'messages[{numbered[0][0]}]')
+  turns = [one for one in read if one.role != 'system']
+  for (i, given), stored, one in zip(numbered[::-1], path[::-1], turns[::-1], strict=False):
+    texts = stored.content, one.content, corrected.get(stored.id, (0, stored.content))[1]
+    if given.role != stored.role or folded(given.content) not in map(folded, texts):
+      raise contradicts(f'messages[{i}]')
+
+
+def contradicts(what: str) -> ApiError:
+  return ApiError(
+    409,
+    f'{what} is not what this conversation has there: send the question alone, for the server has '
+    'the rest, or leave metadata out, which begins a new conversation',
+    'prompt' if what == 'prompt' else 'messages',
+    'history_mismatch',
+  )
+
+
+def folded(text: str) -> str:
+  """Clients trim what they show."""
+  return ' '.join(text.split())
 
 
 def owned_conversation(store: Store, user_id: str, conversation_id: str) -> Conversation:

@@ -83,7 +83,7 @@ async function write(message, user, signal, compare, named) {
   const here = tree
   const body = {
     model: message.model,
-    messages: asPrompt(here.upTo(user)),
+    messages: asPrompt(here.id ? [user] : here.upTo(user)), // What is stored the server knows.
     metadata: metadata(user, compare),
   }
   try {
