@@ -34,13 +34,12 @@ class Loop:
     self.thread = threading.Thread(target=self._run, name='engine', daemon=True)
 
   def enqueue(self, ticket: Ticket, limit: float = math.inf) -> None:
-    """Raises EngineError 429 where so many wait already, 503 once it stops. The tickets of one
-    request, by its id, count as one."""
+    """Raises EngineError 429 where so many wait already, 503 once it stops. Those of one group
+    count as one."""
     with self.changed:
       if not self.open:
         raise EngineError('the engine is stopping', 503, 'not_ready')
-      others = {one.request.id for one in self.waiting} - {ticket.request.id}
-      if len(others) >= limit:
+      if len({one.group for one in self.waiting} - {ticket.group}) >= limit:
         raise EngineError('too many requests wait for an answer', 429, 'queue_full')
       ticket.withdraw = functools.partial(self._withdraw, ticket)
       self.waiting.append(ticket)

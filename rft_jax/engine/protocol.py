@@ -37,6 +37,7 @@ class Request:
   presence_penalty: float = 0.0  # the same once, where it has it at all
   logit_bias: Mapping[int, float] = field(default_factory=dict)  # token id -> added to its logit
   top: int = 0  # so many of the likeliest tokens are told with each token
+  group: str = ''  # of answers that are wanted together: they take one place in the queue
   spare: int = 1
 
 

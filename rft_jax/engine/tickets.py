@@ -27,6 +27,7 @@ class Ticket:
     self.tell: Callable[[Told], None] = lambda told: None
     self.withdraw: Callable[[], None] = lambda: None
     self.versions: tuple[int, int] = (0, 0)
+    self.group = request.group or id(self)
     self.tokens = 0
     self.cancelled = False
 

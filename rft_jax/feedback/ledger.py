@@ -10,16 +10,16 @@ moment at which weights and ledger disagree.
 
 import json
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from rft_jax.feedback import rows
-from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
+from rft_jax.feedback import rows, shares
+from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
-from rft_jax.feedback.records import Batch, Version
+from rft_jax.feedback.records import GLOBAL, Batch, Version
+from rft_jax.feedback.voting import disown
 
 CLAIMED = """
 EXISTS (SELECT 1 FROM train_batch b JOIN train_item i ON i.batch_id = b.id
@@ -45,7 +45,8 @@ SELECT * FROM (
 ) WHERE oldest IS NOT NULL ORDER BY oldest
 """
 NEXT = """
-SELECT e.seq, e.user_id, g.weight FROM waiting w CROSS JOIN feedback_event e ON e.seq = w.event_seq
+SELECT e.*, g.weight, g.reasons_json FROM waiting w
+CROSS JOIN feedback_event e ON e.seq = w.event_seq
 CROSS JOIN event_gate g ON g.event_seq = w.event_seq AND g.scope = w.scope
 WHERE w.scope = ? ORDER BY w.event_seq
 """
@@ -119,12 +120,15 @@ class Ledger:
       ensure_scope(connection, scope)
       if connection.execute(BUSY, {'scope': scope}).fetchone():
         return None
-      waiting = candidates(connection.execute(NEXT, (scope,)), limit)
-      new = fair(waiting, scope, limit, self.rules)
+      now, waiting = self.clock(), connection.execute(NEXT, (scope,))
+      if scope == GLOBAL:
+        new = shares.chosen(connection, waiting.fetchall(), limit, now, self.rules)
+      else:
+        new = waiting.fetchmany(limit)
       if not new:
         return None
-      batch_id = open_batch(connection, scope, new, config_sha, self.clock())
-      add_replay(connection, batch_id, scope, replay)
+      batch_id = open_batch(connection, scope, new, config_sha, now)
+      add_replay(connection, read_batch(connection, batch_id), replay, now, self.rules)
       return read_batch(connection, batch_id)
 
     return self.db.write('claim', claim)
@@ -180,8 +184,21 @@ class Ledger:
         query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
           WHERE event_seq = ? AND scope = ?"""
         connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
+      if batch.scope == GLOBAL:
+        disown(connection, guilty, 'quarantined', reason)
 
     return self.db.write('reject', reject)
+
+  def parts(self, batch_id: str) -> int:
+    """In how many a batch can be learned: what several people want needs all of them."""
+    query = """SELECT count(DISTINCT
+        CASE WHEN b.scope = ? AND g.reasons_json = '["quorum"]' AND ? > 1
+        THEN e.intent || ' ' || e.direction ELSE e.seq END)
+      FROM train_item i JOIN train_batch b ON b.id = i.batch_id
+      JOIN feedback_event e ON e.seq = i.event_seq
+      LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
+      WHERE i.batch_id = ? AND i.role = 'new'"""
+    return self.db.read(query, GLOBAL, self.rules.quorum, batch_id)[0][0]
 
   def recover(self) -> list[Batch]:
     """The batches that were claimed when the last process ended: redo or roll forward each."""
@@ -196,20 +213,6 @@ class Ledger:
       connection.executemany(query, [(value, seq, scope) for seq, value in values.items()])
 
     return self.db.write('set_ref_logp', set_ref_logp)
-
-
-def candidates(rows: Iterable[sqlite3.Row], limit: int) -> list[sqlite3.Row]:
-  """As many as a fair choice of `limit` can need, in order: at most so many of a user, and no more
-  once so many users are among them. A backlog is not read to its end."""
-  found: list[sqlite3.Row] = []
-  taken: Counter[str] = Counter()
-  for row in rows:
-    taken[row['user_id']] += 1
-    if taken[row['user_id']] <= limit:
-      found.append(row)
-    if len(taken) == limit:
-      break
-  return found
 
 
 def ensure_scope(connection: sqlite3.Connection, scope: str):

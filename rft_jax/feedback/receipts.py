@@ -13,7 +13,8 @@ Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 EVENT = """
 SELECT e.*, r.how, g.state, g.reasons_json, a.version AS applied_version,
   coalesce(done.claimed_us, doing.claimed_us) AS claimed_us, doing.id AS doing,
-  v.created_us AS applied_us, v.first_served_us, c.deleted_us
+  v.created_us AS applied_us, v.first_served_us, c.deleted_us,
+  all_g.state AS all_state, all_g.reasons_json AS all_reasons, all_a.version AS all_version
 FROM feedback_event e
 JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN replaced r ON r.event_seq = e.seq
@@ -24,6 +25,8 @@ LEFT JOIN train_batch done ON done.id = v.batch_id
 LEFT JOIN train_batch doing ON doing.scope = g.scope AND doing.status = 'claimed'
   AND EXISTS (SELECT 1 FROM train_item i WHERE i.batch_id = doing.id AND i.event_seq = e.seq
     AND i.role = 'new')
+LEFT JOIN event_gate all_g ON all_g.event_seq = e.seq AND all_g.scope = 'global'
+LEFT JOIN applied all_a ON all_a.event_seq = e.seq AND all_a.scope = 'global'
 WHERE e.kind != 'retract' AND
 """
 GONE = 'deleted: its conversation was deleted before it was learned'
@@ -68,12 +71,20 @@ def of_event(row: sqlite3.Row) -> Receipt:
     latency_ms=latencies(row),
     tags=tuple(json.loads(row['tags_json'])),
     comment=row['comment'],
+    everyone=for_everyone(row),
+    everyone_reasons=tuple(json.loads(row['all_reasons'] or '[]')),
   )
 
 
 def gone(row: sqlite3.Row) -> bool:
   """Whether nothing will become of it, because its conversation was deleted."""
   return row['deleted_us'] is not None and status(row) == 'queued'
+
+
+def for_everyone(row: sqlite3.Row) -> str:
+  if row['all_state'] != 'ok':
+    return row['all_state'] or ''
+  return 'accepted' if row['all_version'] is None else 'learned'
 
 
 def status(row: sqlite3.Row) -> str:

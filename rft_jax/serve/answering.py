@@ -125,6 +125,7 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     call.presence_penalty,
     call.logit_bias,
     call.top,
+    uuid7(),
     spare=service.options.max_tokens if turn.conversation is None else 1,
   )
   while True:
