@@ -48,6 +48,7 @@ class Served:
 
   def __exit__(self, *_):
     self.client.close()
+    self.loop.call_soon_threadsafe(self.service.stopping.set)  # As the server's process does.
     self.server.should_exit = True
     self.engine.resume()
     self.thread.join(10)

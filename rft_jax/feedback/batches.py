@@ -12,6 +12,7 @@ from rft_jax.feedback.records import GLOBAL, Batch, Generation, Item
 
 POOL = 8  # times as many learned events are looked through as are repeated
 RECENT = 16  # votes of a user that are repeated: with older ones they may disagree by now
+REMEMBERED = 1000  # learned events of a scope that are looked through for what to repeat
 REPLAYABLE = f"""
 SELECT * FROM (
   SELECT e.*, g.weight, g.reasons_json, e.kind IN ('edit', 'critique') AS written,
@@ -19,9 +20,10 @@ SELECT * FROM (
     row_number() OVER (
       PARTITION BY e.user_id, e.kind IN ('edit', 'critique') ORDER BY e.seq DESC
     ) AS of_user
-  FROM applied a JOIN feedback_event e ON e.seq = a.event_seq
-  JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
-  WHERE a.scope = ? AND g.state = 'ok' AND e.seq NOT IN (SELECT event_seq FROM replaced)
+  FROM (SELECT * FROM applied WHERE scope = ? ORDER BY version DESC LIMIT {REMEMBERED}) a
+  CROSS JOIN feedback_event e ON e.seq = a.event_seq
+  CROSS JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
+  WHERE g.state = 'ok' AND e.seq NOT IN (SELECT event_seq FROM replaced)
 ) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END ORDER BY seq
 """
 ITEMS = """

@@ -15,7 +15,7 @@ LINEAGE = """
 WITH RECURSIVE line AS (
   SELECT * FROM model_version WHERE scope = :scope AND version = :version
   UNION ALL SELECT v.* FROM model_version v JOIN line ON v.scope = line.scope
-    AND v.version = line.parent
+    AND v.version = line.parent LIMIT :limit
 )
 SELECT version, batch_id FROM line ORDER BY version
 """
@@ -52,7 +52,8 @@ def roll_back(
 
 def check_ancestor(connection: sqlite3.Connection, scope: str, version: int):
   live = live_version(connection, scope)
-  line = connection.execute(LINEAGE, {'scope': scope, 'version': live}).fetchall()
+  values = {'scope': scope, 'version': live, 'limit': -1}
+  line = connection.execute(LINEAGE, values).fetchall()
   if version not in {0, *(row['version'] for row in line)}:
     raise LedgerError(f'version {version} of {scope} is not an ancestor of the live one, {live}')
 

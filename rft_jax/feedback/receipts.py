@@ -13,9 +13,10 @@ Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 EVENT = """
 SELECT e.*, r.how, g.state, g.reasons_json, a.version AS applied_version,
   coalesce(done.claimed_us, doing.claimed_us) AS claimed_us, doing.id AS doing,
-  v.created_us AS applied_us, v.first_served_us,
+  v.created_us AS applied_us, v.first_served_us, c.deleted_us,
   all_g.state AS all_state, all_g.reasons_json AS all_reasons, all_a.version AS all_version
 FROM feedback_event e
+JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN replaced r ON r.event_seq = e.seq
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = 'u:' || e.user_id
 LEFT JOIN applied a ON a.event_seq = e.seq AND a.scope = g.scope
@@ -28,6 +29,7 @@ LEFT JOIN event_gate all_g ON all_g.event_seq = e.seq AND all_g.scope = 'global'
 LEFT JOIN applied all_a ON all_a.event_seq = e.seq AND all_a.scope = 'global'
 WHERE e.kind != 'retract' AND
 """
+GONE = 'deleted: its conversation was deleted before it was learned'
 
 
 def receipt(query: Query, event_id: str) -> Receipt | None:
@@ -57,8 +59,8 @@ def of_event(row: sqlite3.Row) -> Receipt:
     id=row['id'],
     seq=row['seq'],
     kind=row['kind'],
-    status=status(row),
-    reasons=tuple(json.loads(row['reasons_json'])),
+    status='rejected' if gone(row) else status(row),
+    reasons=(GONE,) if gone(row) else tuple(json.loads(row['reasons_json'])),
     scope=of_user(row['user_id']),
     message_id=row['message_id'],
     user_id=row['user_id'],
@@ -72,6 +74,11 @@ def of_event(row: sqlite3.Row) -> Receipt:
     everyone=for_everyone(row),
     everyone_reasons=tuple(json.loads(row['all_reasons'] or '[]')),
   )
+
+
+def gone(row: sqlite3.Row) -> bool:
+  """Whether nothing will become of it, because its conversation was deleted."""
+  return row['deleted_us'] is not None and status(row) == 'queued'
 
 
 def for_everyone(row: sqlite3.Row) -> str:

@@ -85,6 +85,7 @@ class Generation:
   prompt_ids i32[P], completion_ids i32[T], logp f32[T] (of the distribution that was sampled from:
   the policy at its temperature, after penalties, logit_bias, top_k and top_p), versions u32[T] only
   where the tokens of one answer have several global versions.
+  dropped: so many of the oldest messages the prompt left out, because they did not fit.
   """
 
   message_id: str
@@ -108,6 +109,7 @@ class Generation:
   frequency_penalty: float = 0.0
   presence_penalty: float = 0.0
   logit_bias: Mapping[int, float] = field(default_factory=dict)
+  dropped: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rft_jax.feedback.events import Events
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import now_us
 from rft_jax.feedback.ledger import Ledger
+from rft_jax.feedback.people import People
 from rft_jax.feedback.samples import Samples
 from rft_jax.feedback.users import Users
 from rft_jax.feedback.versions import Versions
@@ -46,6 +47,7 @@ class Store:
     self.ledger = Ledger(self.db, clock, self.rules)
     self.versions = Versions(self.db, clock)
     self.samples = Samples(self.db, clock)
+    self.people = People(self.db)
     self.agreements.file()
 
   @property

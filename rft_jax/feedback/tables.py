@@ -6,6 +6,7 @@ application) is in tables of its own, and triggers refuse anything else.
 
 import sqlite3
 
+from rft_jax.feedback.counters import COUNTERS
 from rft_jax.registry import UserError
 
 TABLES = """
@@ -146,6 +147,7 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 """
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
+DROPPED = 'ALTER TABLE generation ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;'
 # People behind the key of an application, by the names that it gives them.
 END_USERS = """
 CREATE TABLE end_user (
@@ -217,7 +219,7 @@ ALTER TABLE generation ADD COLUMN presence_penalty REAL NOT NULL DEFAULT 0;
 ALTER TABLE generation ADD COLUMN logit_bias TEXT NOT NULL DEFAULT '{}';
 """
 # The script at index n leads from user_version n to n + 1.
-MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT, READINGS)
+MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT, READINGS, COUNTERS, DROPPED)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -99,9 +99,8 @@ class OnlineLearner:
     last process had begun."""
     mend(self.store, self.shelf, self.remake)
     self.publisher.catch_up()
-    for version in self.store.versions.all(GLOBAL):
-      if version.status == 'canary':
-        self.training.trial.begin(version)
+    for version in self.store.versions.on_trial(GLOBAL):
+      self.training.trial.begin(version)
     for batch in self.store.ledger.recover():
       self.training.claimed[batch.scope] = batch
       self.agenda.ask(batch.scope, time.monotonic())

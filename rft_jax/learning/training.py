@@ -143,7 +143,7 @@ class Training:
     counters = self.publisher.metrics
     counter = counters.rollback if refused.trial else counters.canary_fail
     counter.inc()
-    new = self.store.versions.sizes(GLOBAL).get(version.version, 0)
+    new = self.store.versions.size(version)
     parts = not refused.trial and self.halve(GLOBAL, new, version.batch_id)
     events = 'pending' if parts else 'quarantined'
     undone = self.store.versions.rollback(

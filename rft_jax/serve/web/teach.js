@@ -112,7 +112,7 @@ class Lesson {
         { class: 'lesson-hint', dir: 'auto' },
         hint || 'Change the answer to what you would rather read.',
       ),
-      editor(better ?? said, teach, null, or),
+      editor(better ?? said, said, teach, null, or),
     )
     this.steps.querySelector('textarea').focus()
   }
