@@ -33,6 +33,7 @@ def test_each_name_is_a_user_and_no_name_is_the_owner(served):
     assert not header or client.get('/v1/me', headers=header).json()['user_id'] != owner
   assert of(client, 'ann') != of(client, 'bob')
   assert client.get('/v1/me').json()['user_id'] == owner
+  assert all(served.store.users.get(of(client, name)).keyed for name in ('ann', 'bob'))
   talks = lambda **h: client.get('/v1/conversations', headers=h).json()['data']
   assert [len(talks(**{'X-RFT-User': name})) for name in ('ann', 'bob')] == [2, 1]
   assert talks() == []

@@ -39,6 +39,7 @@ PREFIXES = ('', *'yzafpnµmcdhkMGTPEZY', 'da', 'Ki', 'Mi', 'Gi', 'Ti')
 UNITS = ('m g s A K mol cd Hz N Pa J W C V F S Wb T H lm lx Bq Gy Sv l b B bit eV Wh Ah VA bps Bps '
   'cal M bar').split()  # fmt: skip
 SYMBOLS = {unicodedata.normalize('NFC', p + u) for p in PREFIXES for u in UNITS}
+TYPED = {symbol.casefold() for symbol in SYMBOLS}
 AFTER_NUMBER = re.compile(r'(?<=\d)( ?)([^\W\d_]+(?:[/·*][^\W\d_]+)*)(?![\w\'])')
 LETTERS = re.compile(r'[^\W\d_]+')
 IDEOGRAPH = '\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff'
@@ -80,7 +81,8 @@ def digest(text: str) -> str:
 def folded(text: str) -> str:
   """What is compared."""
   text = unicodedata.normalize('NFC', ''.join(map(narrow, unicodedata.normalize('NFC', text))))
-  text = ' '.join(quoted(spaced(text.translate(FOLDED))).split())
+  text = ' '.join(text.translate(FOLDED).split())
+  text = quoted(spaced(text)).strip()
   text = unicodedata.normalize('NFC', cased(text))
   return trimmed(text) or text
 
@@ -130,7 +132,7 @@ def cased(text: str) -> str:
   kept = lambda found: found[0] if found[0] in CASED else found[0].casefold()
   parts, at = [], 0
   for found in AFTER_NUMBER.finditer(text):
-    gap = '' if LETTERS.findall(found[2])[0] in SYMBOLS else found[1]
+    gap = '' if LETTERS.findall(found[2])[0].casefold() in TYPED else found[1]
     parts += [text[at : found.start()].casefold(), gap, LETTERS.sub(kept, found[2])]
     at = found.end()
   return ''.join([*parts, text[at:].casefold()])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rft_jax.feedback import gates, rows
+from rft_jax.feedback import contexts, gates, rows
 from rft_jax.feedback.gates import Rules, Verdict, Vote
 from rft_jax.feedback.records import GLOBAL, Event, User
 from rft_jax.feedback.sameness import context
@@ -21,16 +21,6 @@ NEUTRAL = 'neutral: it asks for nothing that others could agree on'
 REPEATED = 'repeated: you have said so, and each person counts once'
 AGREED = 'agreed: another account of the same person, or another spelling, teaches it'
 WAITS = 'waits again: too few of those who agreed still stand for it'
-PATH = """
-WITH RECURSIVE path AS (
-  SELECT id, parent_id, role, content, 0 AS depth FROM message WHERE id = ?
-  UNION ALL SELECT m.id, m.parent_id, m.role, m.content, depth + 1
-    FROM message m JOIN path ON m.id = path.parent_id
-)
-SELECT role, content FROM path ORDER BY depth DESC
-"""
-SYSTEM = """SELECT c.system_prompt FROM message m JOIN conversation c ON c.id = m.conversation_id
-  WHERE m.id = ?"""
 STANDING = """g.state IN ('held', 'ok')
   AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)"""
 SUPPORTERS = f"""
@@ -74,9 +64,11 @@ class Standing(NamedTuple):
 
 def asked(connection: sqlite3.Connection, message_id: str) -> str:
   """The intent of an answer: its whole context, as it is stored."""
-  system = connection.execute(SYSTEM, (message_id,)).fetchone()
-  *turns, _ = connection.execute(PATH, (message_id,)).fetchall()
-  return context(system[0] if system else '', [tuple(turn) for turn in turns])
+  query = 'SELECT parent_id FROM message WHERE id = ?'
+  question = connection.execute(query, (message_id,)).fetchone()
+  turns = contexts.context(connection, question[0]) if question and question[0] else []
+  system, said = (turns[0][1], turns[1:]) if turns and turns[0][0] == 'system' else ('', turns)
+  return context(system, said)
 
 
 def heard(connection: sqlite3.Connection, user_id: str, origin: str | None, at_us: int):
