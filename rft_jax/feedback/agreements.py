@@ -20,12 +20,12 @@ SELECT * FROM wish w WHERE (:state IS NULL OR state = :state) AND (:before IS NU
 """
 GIVEN = f"""
 SELECT e.*, g.state, g.reasons_json, s.form, s.raises, s.lowers FROM supporter s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.wish_id = ? ORDER BY s.created_us, s.user_id LIMIT {AUTHORS}
 """
 TAUGHT = f"""
-SELECT max(a.version) FROM supporter s JOIN applied a ON a.event_seq = s.event_seq
+SELECT max(a.version) FROM supporter s CROSS JOIN applied a ON a.event_seq = s.event_seq
 WHERE s.wish_id = ? AND a.scope = '{GLOBAL}'
 """
 

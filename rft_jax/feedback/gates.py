@@ -132,8 +132,12 @@ def quorum(
 
 def needed(active: int, rules: Rules) -> int:
   """How many people must agree in a crowd of `active`: a fixed number would be cheap in it."""
-  share = active // 5 if active <= CROWD else math.isqrt(active * CROWD) // 5
-  return max(rules.quorum, share + 1)
+  return max(rules.quorum, minority(active) + 1)
+
+
+def minority(active: int) -> int:
+  """How many of a crowd may be of one mind without deciding anything for it, neither yes nor no."""
+  return active // 5 if active <= CROWD else math.isqrt(active * CROWD) // 5
 
 
 def independent(votes: Iterable[Vote], now_us: int, rules: Rules) -> list[list[Vote]]:
@@ -175,15 +179,19 @@ class Groups:
 
 
 def outweighed(
-  supporters: Sequence[Vote], opponents: Sequence[Vote], now_us: int, rules: Rules
+  supporters: Sequence[Vote],
+  opponents: Sequence[Vote],
+  now_us: int,
+  rules: Rules,
+  active: Callable[[], int] = lambda: 0,
 ) -> bool:
-  """Whether there are more than half as many people against something as for it; who is on both
-  sides counts for neither."""
+  """Whether more than half as many people are against something as for it, and more than a minority
+  that could stop everything; who is on both sides counts for neither."""
   both = independent([*supporters, *opponents], now_us, rules)
   ours = {vote.event.seq for vote in supporters}
   sides = [{vote.event.seq in ours for vote in person} for person in both]
   against, pro = sides.count({False}), sides.count({True})
-  return against > 0 and 2 * against > pro
+  return against > 0 and 2 * against > pro and against > minority(active())
 
 
 def chosen(people: Sequence[Sequence[Vote]], forms: Mapping[int, str], least: int) -> list[Vote]:

@@ -25,20 +25,21 @@ STANDING = """g.state IN ('held', 'ok')
   AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)"""
 SUPPORTERS = f"""
 SELECT e.*, g.state, s.form, s.raises, s.lowers FROM supporter s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.wish_id = ? AND {STANDING} ORDER BY s.created_us, s.user_id LIMIT {VOTERS}
 """
 OPPONENTS = f"""
 SELECT e.*, g.state, '' AS form, '' AS raises, '' AS lowers FROM stance s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.intent = ? AND s.answer = ? AND s.sign = ? AND {STANDING}
 ORDER BY s.created_us, s.user_id LIMIT {VOTERS}
 """
 SAID = f"""
-SELECT 1 FROM supporter s JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
-JOIN feedback_event e ON e.seq = s.event_seq
+SELECT 1 FROM supporter s
+CROSS JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
 WHERE s.wish_id = ? AND s.created_us = ? AND s.user_id = ? AND ({STANDING}
   OR EXISTS (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope))
 """
@@ -229,7 +230,7 @@ def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rule
 def echoed(connection: sqlite3.Connection, wish: sqlite3.Row, rules: Rules) -> bool:
   """Whether something accepted has too few new votes to be looked at again."""
   query = f"""SELECT count(*) FROM (SELECT 1 FROM supporter s
-    JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
+    CROSS JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
     WHERE s.wish_id = ? AND g.state = 'held' LIMIT ?)"""
   if wish['reason'] != 'quorum':
     return False
@@ -282,13 +283,12 @@ def unopposed(
   for one in standing:
     for side in one.about:
       sides[side].append(one.vote)
-  lost = {
-    (answer, sign)
-    for (answer, sign), votes in sides.items()
-    if gates.outweighed(
-      votes, opposed(connection, intent, answer, sign, now_us, rules), now_us, rules
-    )
-  }
+  active = crowd(connection, [one.vote for one in standing], now_us, rules)
+  lost = set()
+  for (answer, sign), votes in sides.items():
+    others = opposed(connection, intent, answer, sign, now_us, rules)
+    if others and gates.outweighed(votes, others, now_us, rules, active):
+      lost.add((answer, sign))
   return [one for one in standing if one.vote.user.staff or not lost & set(one.about)]
 
 
@@ -378,7 +378,7 @@ def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reas
   nobody else stands for ends as `state`."""
   for seq in seqs:
     query = """SELECT e.user_id, e.intent, s.wish_id, u.staff FROM supporter s
-      JOIN feedback_event e ON e.seq = s.event_seq JOIN user u ON u.id = e.user_id
+      CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
       WHERE s.event_seq = ?"""
     found = connection.execute(query, (seq,)).fetchone()
     if not found:
@@ -393,7 +393,7 @@ def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reas
 def unsettle(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules):
   """An event no longer counts: what was accepted with it and is not learned yet may have to wait
   again."""
-  query = """SELECT w.* FROM supporter s JOIN wish w ON w.id = s.wish_id WHERE s.event_seq = ?"""
+  query = 'SELECT w.* FROM supporter s JOIN wish w ON w.id = s.wish_id WHERE s.event_seq = ?'
   wish = connection.execute(query, (seq,)).fetchone()
   if not wish or wish['state'] != 'accepted' or wish['reason'] != 'quorum':
     return
@@ -419,7 +419,9 @@ def decide(
   """An administrator's word on what these events want; the seqs of all that want the same."""
   found: set[int] = set()
   for seq in seqs:
-    query = 'SELECT id FROM wish w JOIN feedback_event e USING (intent, direction) WHERE e.seq = ?'
+    query = (
+      'SELECT w.id FROM wish w JOIN feedback_event e USING (intent, direction) WHERE e.seq = ?'
+    )
     for (wish_id,) in connection.execute(query, (seq,)).fetchall():
       query = """UPDATE wish SET state = :state, reason = :reason, accepted_us = CASE :state
         WHEN 'accepted' THEN coalesce(accepted_us, :now) ELSE accepted_us END WHERE id = :wish"""
