@@ -32,10 +32,6 @@ def wish(server, question, answer, name='Ada'):
   return user
 
 
-def rows_of(me):
-  return me['wish-row']
-
-
 def decide(me, question, what, reason='worth it'):
   row = me['wish-row'].filter(has_text=question)
   row.get_by_test_id(f'wish-{what}').click()
@@ -50,7 +46,7 @@ def test_what_waits_is_listed_and_can_be_released(visit, server):
   me['tab-admin'].click()
   row = me['wish-row'].filter(has_text='Who feeds the cat?')
   expect(row).to_contain_text('Miriam feeds the cat.')
-  expect(row).to_contain_text(re.compile('1 person agrees, 3 are needed'))
+  expect(row).to_contain_text('1 person agrees, 3 are needed')
   row.locator('summary').click()
   expect(row.get_by_test_id('wish-author')).to_contain_text('Ada')
   expect(row.get_by_test_id('wish-author')).to_contain_text('trust: new')
@@ -64,9 +60,7 @@ def test_what_waits_is_listed_and_can_be_released(visit, server):
   expect(other.ask('Who feeds the cat?')).to_contain_text('Miriam feeds the cat.')
 
 
-@pytest.mark.parametrize(
-  ('what', 'state'), [('reject', 'rejected'), ('quarantine', 'quarantined')]
-)
+@pytest.mark.parametrize(('what', 'state'), [('reject', 'rejected'), ('quarantine', 'quarantined')])
 def test_what_is_rejected_or_set_aside_teaches_nobody_else(visit, server, what, state):
   question = f'What shall we {what}?'
   wish(server, question, 'Nothing at all.')
@@ -105,7 +99,6 @@ def test_ten_thousand_visitors_are_folded(visit, server):
   learned(answer)
   me['tab-admin'].click()
   expect(me.page.locator(f'tr[data-user="{me.user_id}"]')).to_contain_text('Quarantine')
-  expect(me['user-row']).to_have_count(50 if me['users-more'].count() else me['user-row'].count())
   assert me['user-row'].count() <= 50
   expect(me['visitors']).to_contain_text(re.compile(r'10[,.\s]\d{3} visitors who have not voted'))
   me['visitors'].locator('summary').click()

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from rft_jax.feedback import gates, rows, voting
+from rft_jax.feedback import contexts, gates, rows, voting
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules, Vote
 from rft_jax.feedback.records import GLOBAL, Agreement, Event, Supporter
@@ -57,14 +57,15 @@ class Agreements:
     standing = voting.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
     against = voting.against(reader, row['intent'], standing, now, rules)
-    *turns, answer = reader.execute(voting.PATH, (given[-1]['message_id'],)).fetchall() or ['']
-    system = reader.execute(voting.SYSTEM, (given[-1]['message_id'],)).fetchone()
+    answer_id = given[-1]['message_id']
+    query = 'SELECT parent_id FROM message WHERE id = ?'
+    read = contexts.context(reader, reader.execute(query, (answer_id,)).fetchone()[0])
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
-      system=system[0] if system else '',
-      question=turns[-1]['content'] if turns else '',
-      answer=answer['content'] if answer else '',
+      system=read[0][1] if read[0][0] == 'system' else '',
+      question=read[-1][1],
+      answer=content(reader, answer_id),
       other=content(reader, given[-1]['other_message_id']),
       text=written(given[-1]),
       authors=tuple(authors(reader, given, now, rules)),
