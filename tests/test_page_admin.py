@@ -49,7 +49,7 @@ def test_what_waits_is_listed_and_can_be_released(visit, server):
   expect(row).to_contain_text('1 person agrees, 3 are needed')
   row.locator('summary').click()
   expect(row.get_by_test_id('wish-author')).to_contain_text('Ada')
-  expect(row.get_by_test_id('wish-author')).to_contain_text('trust: new')
+  expect(row.get_by_test_id('wish-author')).to_contain_text('trust: none yet')
   expect(other.ask('Who feeds the cat?')).to_contain_text('You said')
   decide(me, 'Who feeds the cat?', 'release')
   expect(me['wish-row'].filter(has_text='Who feeds the cat?')).to_have_count(0)
