@@ -120,7 +120,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Item:
-  """An event of a batch, with the generations it speaks of (None where they were erased)."""
+  """An event of a batch, with the generations it speaks of (None where they were erased), and what
+  the user had asked, '' where that is not known."""
 
   event: Event
   role: str  # new | replay
@@ -128,6 +129,7 @@ class Item:
   ref_logp: float | None
   generation: Generation | None
   other: Generation | None
+  question: str = ''
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ const ENDS = {
   served: 'Learned',
   refused: 'Not saved',
   quarantined: 'Kept aside for review',
+  not_learned: 'Not learned',
   rejected: 'Not learned',
   rolled_back: 'Rolled back',
   retracted: 'Undone',

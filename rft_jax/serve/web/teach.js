@@ -126,7 +126,7 @@ class Lesson {
   heard(receipt) {
     if (receipt.id !== this.vote) return
     if (receipt.status === 'served') this.show(receipt)
-    else if (['refused', 'rejected', 'quarantined', 'rolled_back'].includes(receipt.status)) {
+    else if (['refused', 'rejected', 'not_learned', 'quarantined', 'rolled_back'].includes(receipt.status)) {
       this.steps.append(button('Teach it differently', 'lesson-again', () => this.offer()))
     }
   }
