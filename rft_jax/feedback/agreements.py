@@ -57,14 +57,13 @@ class Agreements:
     standing = voting.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
     against = voting.against(reader, row['intent'], standing, now, rules)
-    *turns, answer = reader.execute(voting.PATH, (given[-1]['message_id'],)).fetchall() or ['']
-    system = reader.execute(voting.SYSTEM, (given[-1]['message_id'],)).fetchone()
+    system, turns = voting.read_before(reader, given[-1]['message_id'])
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
-      system=system[0] if system else '',
-      question=turns[-1]['content'] if turns else '',
-      answer=answer['content'] if answer else '',
+      system=system,
+      question=turns[-1][1] if turns else '',
+      answer=content(reader, given[-1]['message_id']),
       other=content(reader, given[-1]['other_message_id']),
       text=written(given[-1]),
       authors=tuple(authors(reader, given, now, rules)),

@@ -63,12 +63,18 @@ class Standing(NamedTuple):
 
 
 def asked(connection: sqlite3.Connection, message_id: str) -> str:
-  """The intent of an answer: its whole context, as it is stored."""
+  """The intent of an answer: all that the model read before it."""
+  return context(*read_before(connection, message_id))
+
+
+def read_before(
+  connection: sqlite3.Connection, message_id: str
+) -> tuple[str, list[tuple[str, str]]]:
+  """(system prompt, turns down to the question) of an answer."""
   query = 'SELECT parent_id FROM message WHERE id = ?'
   question = connection.execute(query, (message_id,)).fetchone()
   turns = contexts.context(connection, question[0]) if question and question[0] else []
-  system, said = (turns[0][1], turns[1:]) if turns and turns[0][0] == 'system' else ('', turns)
-  return context(system, said)
+  return (turns[0][1], turns[1:]) if turns and turns[0][0] == 'system' else ('', turns)
 
 
 def heard(connection: sqlite3.Connection, user_id: str, origin: str | None, at_us: int):
