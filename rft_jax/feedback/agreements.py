@@ -107,7 +107,7 @@ def written(row: sqlite3.Row) -> str:
 def authors(
   connection: sqlite3.Connection, given: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> list[Supporter]:
-  votes = [voting.read_vote(connection, row, now_us, rules) for row in given]
+  votes = voting.votes_of(connection, [row['seq'] for row in given], now_us, rules)
   people = gates.independent(votes, now_us, rules)
   letters = {vote.event.seq: number for number, one in enumerate(people) for vote in one}
   shared = {number: len({vote.user.id for vote in one}) > 1 for number, one in enumerate(people)}
