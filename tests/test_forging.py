@@ -1,4 +1,4 @@
-"""A vote is about exactly the prompt that is stored: what a request claims was said does not count."""
+"""A vote is about exactly the prompt that is stored, whatever a request claims was said before."""
 
 import pytest
 from served import Served, Taught, ask, until, vote
@@ -114,12 +114,7 @@ def test_a_branch_has_its_own_history(served):
   left = talk(served.client, user('left'), parent_message_id=first['message_id']).json()['rft']
   talk(served.client, user('right'), parent_message_id=first['message_id'])
   talk(served.client, user('more'), parent_message_id=left['message_id'])
-  assert read(served) == [
-    *ONE,
-    ('user', 'left'),
-    ('assistant', 'You said: left'),
-    ('user', 'more'),
-  ]
+  assert read(served) == [*ONE, ('user', 'left'), ('assistant', 'You said: left'), ('user', 'more')]
   talk(served.client, user('again'), parent_message_id=first['message_id'])
   assert read(served) == [*ONE, ('user', 'again')]
 
