@@ -6,6 +6,7 @@ import talking
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from rft_jax.data.stops import byte_letters
 from rft_jax.data.text import characters, stop_tokens
 from rft_jax.engine.codec import Codec, Stream
 from rft_jax.engine.protocol import ChatMessage, EngineError
@@ -93,3 +94,40 @@ def test_a_space_that_a_decoder_strips_from_the_first_word_stays_before_the_othe
   ids = it.tokenizer.convert_tokens_to_ids(['▁hi', '▁hi', '▁', 'hi'])
   stream = Stream(it)
   assert [stream.push(id) for id in ids] == ['hi', ' hi', ' ', 'hi']
+
+
+WORDS = 'héllo 世界 🦊!'
+
+
+@pytest.mark.parametrize('metaspace', [False, True])
+def test_the_bytes_of_a_token_are_its_own(metaspace):
+  """Those of a letter that has several are not those of the replacement character."""
+  tokenizer = by_bytes(metaspace)
+  it = codec(tokenizer)
+  names = [f'<0x{b:02X}>' if metaspace else byte_name(b) for b in WORDS.encode()]
+  ids = tokenizer.convert_tokens_to_ids(names)
+  assert [it.token_bytes(id) for id in ids] == [bytes([b]) for b in WORDS.encode()]
+  every = [it.token_bytes(id) for id in range(len(tokenizer))]
+  assert every.count('\ufffd'.encode()) == 0 and {bytes([b]) for b in range(256)} <= set(every)
+  assert it.token_bytes(tokenizer.eos_token_id) == it.token_bytes(10**6) == b''
+
+
+def byte_name(byte: int) -> str:
+  return next(name for name, spelled in byte_letters().items() if spelled == bytes([byte]))
+
+
+def test_pieces_of_words_have_the_bytes_that_they_add_to_a_text():
+  tokenizer = by_bytes(metaspace=True)
+  spelled = lambda name: codec(tokenizer).token_bytes(tokenizer.convert_tokens_to_ids(name))
+  assert [spelled(name) for name in ('▁hi', '▁', 'hi')] == [b' hi', b' ', b'hi']
+  plain = codec(characters())
+  assert b''.join(map(plain.token_bytes, plain.raw('a b?'))) == b'a b?'
+
+
+def test_ids_are_spelled_with_special_tokens_and_strange_ones_refused():
+  it = codec(characters())
+  text = f'ab{it.tokenizer.eos_token}'
+  assert it.spell([*it.raw('ab'), it.tokenizer.eos_token_id]) == text
+  with pytest.raises(EngineError, match='999') as refused:
+    it.spell([999])
+  assert (refused.value.status, refused.value.param) == (400, 'prompt')

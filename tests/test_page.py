@@ -80,6 +80,9 @@ def test_a_correction_is_shown_sent_and_learned(visit):
   expect(me['answer'].get_by_test_id('answer-text')).to_have_text('In Switzerland.')
   me['branch-left'].click()
   expect(me['edited']).to_be_visible()
+  me.ask('Are you sure?')
+  history = [('user', 'Where is Bern?'), ('assistant', 'In **Switzerland**.')]
+  assert list(me.server.engine.requests[-1].messages) == [*history, ('user', 'Are you sure?')]
 
 
 @pytest.mark.parametrize('side', ['a', pytest.param('b', marks=pytest.mark.slow)])

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from rft_jax.feedback import contexts, gates, rows, voting
+from rft_jax.feedback import gates, rows, voting
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules, Vote
 from rft_jax.feedback.records import GLOBAL, Agreement, Event, Supporter
@@ -57,15 +57,13 @@ class Agreements:
     standing = voting.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
     against = voting.against(reader, row['intent'], standing, now, rules)
-    answer_id = given[-1]['message_id']
-    query = 'SELECT parent_id FROM message WHERE id = ?'
-    read = contexts.context(reader, reader.execute(query, (answer_id,)).fetchone()[0])
+    system, turns = voting.read_before(reader, given[-1]['message_id'])
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
-      system=read[0][1] if read[0][0] == 'system' else '',
-      question=read[-1][1],
-      answer=content(reader, answer_id),
+      system=system,
+      question=turns[-1][1] if turns else '',
+      answer=content(reader, given[-1]['message_id']),
       other=content(reader, given[-1]['other_message_id']),
       text=written(given[-1]),
       authors=tuple(authors(reader, given, now, rules)),
@@ -108,7 +106,7 @@ def written(row: sqlite3.Row) -> str:
 def authors(
   connection: sqlite3.Connection, given: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> list[Supporter]:
-  votes = [voting.read_vote(connection, row, now_us, rules) for row in given]
+  votes = voting.votes_of(connection, [row['seq'] for row in given], now_us, rules)
   people = gates.independent(votes, now_us, rules)
   letters = {vote.event.seq: number for number, one in enumerate(people) for vote in one}
   shared = {number: len({vote.user.id for vote in one}) > 1 for number, one in enumerate(people)}

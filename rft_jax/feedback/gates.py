@@ -47,10 +47,19 @@ class Verdict(NamedTuple):
   weight: float
 
 
+class Cast(NamedTuple):
+  """What matters of an event where people are counted."""
+
+  seq: int
+  user_id: str
+  recv_us: int
+  origin: str | None
+
+
 class Vote(NamedTuple):
   """An event on its way to the quorum. `origins`: address blocks that its author used lately."""
 
-  event: Event
+  event: Event | Cast
   user: User
   origins: frozenset[str] = frozenset()
 
@@ -203,6 +212,11 @@ def chosen(people: Sequence[Sequence[Vote]], forms: Mapping[int, str], least: in
   counts = Counter(forms[vote.event.seq] for vote in first)
   common = [v for v in first if 2 * counts[forms[v.event.seq]] >= max(counts.values())]
   return common if len(common) >= least else first
+
+
+def influence(limit: int, rules: Rules) -> int:
+  """Events in a batch of `limit` of one user who needs nobody else."""
+  return max(1, int(limit * rules.user_share))
 
 
 def fair(owners: Sequence[Hashable], rules: Rules) -> bool:

@@ -173,6 +173,7 @@ CREATE TABLE user_origin (
 CREATE TABLE wish (
   id INTEGER PRIMARY KEY, intent TEXT NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('held', 'accepted', 'quarantined', 'rejected')),
+  waiting INTEGER NOT NULL DEFAULT 0, enough INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, accepted_us INTEGER,
   UNIQUE (intent, direction)
 ) STRICT;

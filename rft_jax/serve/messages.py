@@ -24,15 +24,14 @@ def read_messages(value: object) -> tuple[ChatMessage, ...]:
 
 
 def read_message(value: object, param: str) -> ChatMessage:
-  body = said(value, param, {'role', 'content', 'name'})
-  role = required(body, 'role', f'{param}.role')
-  if role in TOOLS:
+  if isinstance(value, dict) and value.get('role') in TOOLS:
     raise Invalid(
-      f'{param}.role {role!r}: this model calls no tools, put what they gave into a message of the '
-      'user',
+      f'{param}.role {value["role"]}: this model calls no tools, put what they gave into a message '
+      'of the user',
       f'{param}.role',
     )
-  role = choice(role, f'{param}.role', ROLES)
+  body = said(value, param, {'role', 'content', 'name'})
+  role = choice(required(body, 'role', f'{param}.role'), f'{param}.role', ROLES)
   text(body.get('name', ''), f'{param}.name', 0, 256)
   content = required(body, 'content', f'{param}.content')
   if isinstance(content, list):
