@@ -1,6 +1,7 @@
 """Batches: which events are in one, and everything that they speak of, as the learner needs it."""
 
 import hashlib
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -14,8 +15,10 @@ from rft_jax.feedback.records import GLOBAL, Batch, Generation, Item
 RECENT = 16  # votes of a user that are repeated: with older ones they may disagree by now
 REMEMBERED = 1000  # learned events of a scope that are looked through for what to repeat
 REPLAYABLE = f"""
-SELECT seq, weight, written FROM (
-  SELECT e.seq, g.weight, e.kind IN ('edit', 'critique') AS written,
+SELECT json_group_array(seq) FILTER (WHERE written),
+  json_group_array(seq) FILTER (WHERE NOT written)
+FROM (
+  SELECT e.seq, e.kind IN ('edit', 'critique') AS written,
     row_number() OVER (PARTITION BY e.user_id, e.kind, e.intent ORDER BY e.seq DESC) AS of_intent,
     row_number() OVER (
       PARTITION BY e.user_id, e.kind IN ('edit', 'critique') ORDER BY e.seq DESC
@@ -24,7 +27,7 @@ SELECT seq, weight, written FROM (
   CROSS JOIN feedback_event e ON e.seq = a.event_seq
   CROSS JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
   WHERE g.state = 'ok' AND e.seq NOT IN (SELECT event_seq FROM replaced)
-) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END ORDER BY seq
+) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END
 """
 ITEMS = """
 SELECT e.*, i.role, i.weight, g.ref_logp FROM train_item i
@@ -84,13 +87,16 @@ def seed_of(scope: str, version: int, seqs: list[int]) -> int:
 def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count: int):
   """Half of it what users wrote, the last on each question, since it shall last; half of it their
   latest votes; more of one where there is less of the other."""
-  found = connection.execute(REPLAYABLE, (scope,)).fetchall() if count else []
+  found = connection.execute(REPLAYABLE, (scope,)).fetchone() if count else ('[]', '[]')
+  # In one row, since each waits for its turn among the threads.
+  written, votes = (sorted(json.loads(seqs)) for seqs in found)
   query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
   draw = random.Random(connection.execute(query, (batch_id,)).fetchone()[0])
-  written, votes = ([row for row in found if row['written'] == kind] for kind in (1, 0))
   words = min(len(written), max(count - count // 2, count - len(votes)))
   chosen = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
-  add_items(connection, batch_id, [(row['seq'], 'replay', row['weight']) for row in chosen])
+  query = """INSERT INTO train_item (batch_id, event_seq, role, weight)
+    SELECT ?, event_seq, 'replay', weight FROM event_gate WHERE event_seq = ? AND scope = ?"""
+  connection.executemany(query, [(batch_id, seq, scope) for seq in chosen])
 
 
 def add_items(

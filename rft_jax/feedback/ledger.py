@@ -19,7 +19,7 @@ from rft_jax.feedback import rows
 from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
-from rft_jax.feedback.records import Batch, Version
+from rft_jax.feedback.records import GLOBAL, Batch, Version
 
 CLAIMED = """
 EXISTS (SELECT 1 FROM train_batch b JOIN train_item i ON i.batch_id = b.id
@@ -47,7 +47,7 @@ SELECT * FROM (
 NEXT = """
 SELECT e.seq, e.user_id, g.weight FROM waiting w CROSS JOIN feedback_event e ON e.seq = w.event_seq
 CROSS JOIN event_gate g ON g.event_seq = w.event_seq AND g.scope = w.scope
-WHERE w.scope = ? ORDER BY w.event_seq
+WHERE w.scope = ? ORDER BY w.event_seq LIMIT ?
 """
 BUSY = """
 SELECT 1 FROM train_batch WHERE scope = :scope AND status = 'claimed'
@@ -119,7 +119,8 @@ class Ledger:
       ensure_scope(connection, scope)
       if connection.execute(BUSY, {'scope': scope}).fetchone():
         return None
-      waiting = candidates(connection.execute(NEXT, (scope,)), limit)
+      found = connection.execute(NEXT, (scope, -1 if scope == GLOBAL else limit))
+      waiting = candidates(found, limit)
       new = fair(waiting, scope, limit, self.rules)
       if not new:
         return None

@@ -19,6 +19,7 @@ const NEWS = 30_000 // ms between looks at what news are pushed of, in case that
 
 const receipts = new Map()
 const followed = new Set()
+const early = new Map() // news of votes that the server has, which this page does not know yet
 let live = false // whether news come by themselves
 
 export function seconds(ms) {
@@ -108,7 +109,8 @@ async function ask(id) {
 
 /** Brings news of a vote that the server has, until there can be none. */
 export async function follow(receipt) {
-  if (!isOld(receipt)) track(receipt)
+  for (const news of [receipt, early.get(receipt.id)]) if (news && !isOld(news)) track(news)
+  early.delete(receipt.id)
   if (followed.has(receipt.id)) return
   followed.add(receipt.id)
   let asked = Date.now()
@@ -125,7 +127,10 @@ on('rft:live', up => {
   live = up
 })
 
-on('rft:news', track)
+on('rft:news', receipt => {
+  if (followed.has(receipt.id)) track(receipt)
+  else early.set(receipt.id, receipt)
+})
 
 on('rft:delivered', ({ item, answer }) => {
   if (item.method === 'POST' && receipts.get(item.id)?.status !== 'retracted') follow(answer)
