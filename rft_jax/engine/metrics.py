@@ -31,6 +31,7 @@ class Metrics:
     self.pending = gauge('rft_pending_events', 'Feedback that waits')
     self.oldest = gauge('rft_oldest_pending_seconds', 'Age of the oldest that waits')
     self.train_step = histogram('rft_train_step_seconds', 'Of one update', (), SLOW)
+    self.rehearsal = histogram('rft_rehearsal_seconds', 'Of trying a personal candidate')
     self.kl = gauge('rft_kl_ref', 'KL to the reference', ('scope',))
     self.canary_fail = counter('rft_canary_fail_total', 'Candidates refused')
     self.rollback = counter('rft_rollback_total', 'Rollbacks')

@@ -130,8 +130,18 @@ def item(connection: sqlite3.Connection, row: sqlite3.Row) -> Item:
   event = rows.event({name: row[name] for name in row.keys() if name not in EXTRA})
   generation = read_generation(connection, event.message_id)
   other = read_generation(connection, event.other_message_id)
+  asked = read_question(connection, event.message_id)
   text_only = bool(row['text_only'])
-  return Item(event, row['role'], row['weight'], row['ref_logp'], generation, other, text_only)
+  return Item(
+    event, row['role'], row['weight'], row['ref_logp'], generation, other, text_only, asked
+  )
+
+
+def read_question(connection: sqlite3.Connection, message_id: str) -> str:
+  query = """SELECT q.content FROM message m JOIN message q ON q.id = m.parent_id
+    WHERE m.id = ? AND q.role = 'user'"""
+  found = connection.execute(query, (message_id,)).fetchone()
+  return found['content'] if found else ''
 
 
 def read_generation(connection: sqlite3.Connection, message_id: str | None) -> Generation | None:

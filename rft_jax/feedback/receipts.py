@@ -7,7 +7,12 @@ from typing import Any
 
 from rft_jax.feedback.records import Receipt, of_user
 
-ENDED = ('served', 'rejected', 'quarantined', 'rolled_back', 'retracted', 'superseded')
+ENDED = (
+  *('served', 'not_learned', 'rejected', 'quarantined'),
+  *('rolled_back', 'retracted', 'superseded'),
+)
+NOT_LEARNED = 'not_learned: '
+"""What the reason of an event begins with that was tried and could not be learned."""
 Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 
 EVENT = """
@@ -91,7 +96,8 @@ def status(row: sqlite3.Row) -> str:
   if row['how']:
     return row['how']
   if row['state'] != 'ok':
-    return row['state']
+    tried = row['state'] == 'quarantined' and json.loads(row['reasons_json'])
+    return 'not_learned' if tried and tried[0].startswith(NOT_LEARNED) else row['state']
   if row['applied_version'] is not None:
     return 'served' if row['first_served_us'] is not None else 'applied'
   return 'training' if row['doing'] else 'queued'

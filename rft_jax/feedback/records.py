@@ -144,7 +144,7 @@ class Item:
   """An event of a batch, with the generations it speaks of (None where they were erased).
 
   text_only: what the user wrote is taught, and nothing about the answer that it replaces, since
-  only its author gets such answers."""
+  only its author gets such answers. question: what the user had asked, '' where not known."""
 
   event: Event
   role: str  # new | replay
@@ -153,6 +153,7 @@ class Item:
   generation: Generation | None
   other: Generation | None
   text_only: bool = False
+  question: str = ''
 
 
 @dataclass(frozen=True)

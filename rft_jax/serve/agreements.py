@@ -70,16 +70,10 @@ def routes(service: Service) -> APIRouter:
 
   async def done(future: Future[Any], seqs: Sequence[int]) -> dict:
     await asyncio.wrap_future(future)
-    await asyncio.to_thread(wake, seqs)
+    event = store.events.get(seqs[0])
+    if event and (receipt := store.events.receipt(event.id)):
+      service.learner.notify(receipt)  # Something may be learned now.
     return {'events': len(seqs)}
-
-  def wake(seqs: Sequence[int]):
-    """The learner looks at what may be learned now."""
-    for seq in seqs[:1]:
-      event = store.events.get(seq)
-      receipt = store.events.receipt(event.id) if event else None
-      if receipt:
-        service.learner.notify(receipt)
 
   return router
 

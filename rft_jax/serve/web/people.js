@@ -11,7 +11,7 @@ const HEADS = ['User', 'Votes', 'Trust', 'Version', 'Action']
 /** Trust, which begins at a half, in words. */
 export function trustWord(trust) {
   if (trust === undefined || trust === null) return ''
-  return trust < 0.35 ? 'low' : trust < 0.6 ? 'new' : trust < 0.8 ? 'good' : 'high'
+  return trust < 0.35 ? 'low' : trust < 0.6 ? 'none yet' : trust < 0.8 ? 'good' : 'high'
 }
 
 function quarantine({ user_id: id }) {
