@@ -1,6 +1,7 @@
 """Batches: which events are in one, and everything that they speak of, as the learner needs it."""
 
 import hashlib
+import json
 import random
 import sqlite3
 from collections.abc import Iterable
@@ -14,8 +15,10 @@ POOL = 8  # times as many learned events are looked through as are repeated
 RECENT = 16  # votes of a user that are repeated: with older ones they may disagree by now
 REMEMBERED = 1000  # learned events of a scope that are looked through for what to repeat
 REPLAYABLE = f"""
-SELECT * FROM (
-  SELECT e.*, g.weight, g.reasons_json, e.kind IN ('edit', 'critique') AS written,
+SELECT json_group_array(seq) FILTER (WHERE written),
+  json_group_array(seq) FILTER (WHERE NOT written)
+FROM (
+  SELECT e.seq, e.kind IN ('edit', 'critique') AS written,
     row_number() OVER (PARTITION BY e.user_id, e.kind, e.intent ORDER BY e.seq DESC) AS of_intent,
     row_number() OVER (
       PARTITION BY e.user_id, e.kind IN ('edit', 'critique') ORDER BY e.seq DESC
@@ -24,7 +27,7 @@ SELECT * FROM (
   CROSS JOIN feedback_event e ON e.seq = a.event_seq
   CROSS JOIN event_gate g ON g.event_seq = a.event_seq AND g.scope = a.scope
   WHERE g.state = 'ok' AND e.seq NOT IN (SELECT event_seq FROM replaced)
-) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END ORDER BY seq
+) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END
 """
 ITEMS = """
 SELECT e.*, i.role, i.weight, g.ref_logp, i.text_only FROM train_item i
@@ -72,17 +75,28 @@ def seed_of(scope: str, version: int, seqs: list[int]) -> int:
 def add_replay(connection: sqlite3.Connection, batch: Batch, count: int, now_us: int, rules: Rules):
   """Half of it what users wrote, the last on each question, since it shall last; half of it their
   latest votes; more of one where there is less of the other. For everyone no more than fits."""
-  found = connection.execute(REPLAYABLE, (batch.scope,)).fetchall() if count else []
+  found = connection.execute(REPLAYABLE, (batch.scope,)).fetchone() if count else ('[]', '[]')
+  # In one row, since each waits for its turn among the threads.
+  written, votes = (sorted(json.loads(seqs)) for seqs in found)
   draw = random.Random(batch.rng_seed)
-  written, votes = ([row for row in found if row['written'] == kind] for kind in (1, 0))
   if batch.scope == GLOBAL:
-    pool = [draw.sample(kind, min(len(kind), POOL * count)) for kind in (written, votes)]
-    new = {item.event.seq: item.event.user_id for item in batch.items}
-    chosen = shares.repeated(connection, list(new), pool, count, now_us, rules)
+    drawn = [draw.sample(kind, min(len(kind), POOL * count)) for kind in (written, votes)]
+    pool = [learned(connection, batch.scope, seqs) for seqs in drawn]
+    new = [item.event.seq for item in batch.items]
+    chosen = shares.repeated(connection, new, pool, count, now_us, rules)
   else:
     words = min(len(written), max(count - count // 2, count - len(votes)))
-    chosen = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
+    seqs = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
+    chosen = learned(connection, batch.scope, seqs)
   add_items(connection, batch.id, items(chosen, 'replay', batch.scope))
+
+
+def learned(connection: sqlite3.Connection, scope: str, seqs: list[int]) -> list[sqlite3.Row]:
+  """These events with what their gate says, in this order."""
+  query = """SELECT e.*, g.weight, g.reasons_json FROM json_each(?) j
+    CROSS JOIN feedback_event e ON e.seq = j.value
+    CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = ? ORDER BY j.key"""
+  return connection.execute(query, (json.dumps(seqs), scope)).fetchall()
 
 
 def items(

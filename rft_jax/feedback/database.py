@@ -175,7 +175,6 @@ class Database:
       self.problem, self.failed = str(error), time.monotonic()
       with contextlib.suppress(sqlite3.Error):
         self.connection.execute('ROLLBACK')
-      self.news.undone()
       for job in group:
         job.future.set_exception(StoreUnavailable(f'the store cannot write: {error}'))
       return

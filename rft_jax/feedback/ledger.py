@@ -48,7 +48,7 @@ NEXT = """
 SELECT e.*, g.weight, g.reasons_json FROM waiting w
 CROSS JOIN feedback_event e ON e.seq = w.event_seq
 CROSS JOIN event_gate g ON g.event_seq = w.event_seq AND g.scope = w.scope
-WHERE w.scope = ? ORDER BY w.event_seq
+WHERE w.scope = ? ORDER BY w.event_seq LIMIT ?
 """
 BUSY = """
 SELECT 1 FROM train_batch WHERE scope = :scope AND status = 'claimed'
@@ -120,11 +120,10 @@ class Ledger:
       ensure_scope(connection, scope)
       if connection.execute(BUSY, {'scope': scope}).fetchone():
         return None
-      now, waiting = self.clock(), connection.execute(NEXT, (scope,))
+      now = self.clock()
+      new = connection.execute(NEXT, (scope, -1 if scope == GLOBAL else limit)).fetchall()
       if scope == GLOBAL:
-        new = shares.chosen(connection, waiting.fetchall(), limit, now, self.rules)
-      else:
-        new = waiting.fetchmany(limit)
+        new = shares.chosen(connection, new, limit, now, self.rules)
       if not new:
         return None
       batch_id = open_batch(connection, scope, new, config_sha, now)

@@ -164,7 +164,6 @@ ALTER TABLE user ADD COLUMN keyed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE user ADD COLUMN spoke_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE user ADD COLUMN origin TEXT;
 ALTER TABLE train_item ADD COLUMN text_only INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX pending_by_time ON pending_target (recv_us, id) WHERE rejected IS NULL;
 CREATE INDEX user_by_speech ON user (spoke_us);
 CREATE TABLE user_origin (
   user_id TEXT NOT NULL REFERENCES user, origin TEXT NOT NULL, last_us INTEGER NOT NULL,

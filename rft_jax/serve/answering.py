@@ -98,7 +98,7 @@ class Answering:
       self.first_us = int((now - self.start) * 1e6)
       self.service.metrics.ttft.observe(now - self.start)
     elif tokens:
-      training = str(self.service.store.ledger.is_training()).lower()
+      training = str(self.service.live.stored()['training']).lower()
       self.service.metrics.itl.labels(training).observe((now - self.last) / tokens)
     self.last = now
 

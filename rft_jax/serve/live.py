@@ -96,7 +96,12 @@ class Live:
         del self.pages[user_id]
 
   def status(self, user_id: str) -> dict[str, Any]:
-    """As /v1/status gives it. What the store says is asked once for all, after each commit."""
+    """As /v1/status gives it."""
+    version = dict(zip(('global', 'personal'), self.engine.versions(user_id), strict=True))
+    return {'ready': not self.readiness.waits_for(), 'version': version, **self.stored()}
+
+  def stored(self) -> dict[str, Any]:
+    """What the store says, which is asked once for all, after each commit."""
     commits = self.store.db.news.commits
     if commits != self.asked:
       self.answer = {
@@ -105,8 +110,7 @@ class Live:
         'frozen': self.store.versions.state(GLOBAL).frozen,
       }
       self.asked = commits
-    version = dict(zip(('global', 'personal'), self.engine.versions(user_id), strict=True))
-    return {'ready': not self.readiness.waits_for(), 'version': version, **self.answer}
+    return self.answer
 
   def look(self):
     """Brings everybody what has changed since the last look."""

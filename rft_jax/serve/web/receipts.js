@@ -30,6 +30,7 @@ const NEWS = 30_000 // ms between looks at what news are pushed of, in case that
 
 const receipts = new Map()
 const followed = new Set()
+const early = new Map() // news of votes that the server has, which this page does not know yet
 let live = false // whether news come by themselves
 
 export function seconds(ms) {
@@ -125,7 +126,8 @@ async function ask(id) {
 
 /** Brings news of a vote that the server has, until there can be none. */
 export async function follow(receipt) {
-  if (!isOld(receipt)) track(receipt)
+  for (const news of [receipt, early.get(receipt.id)]) if (news && !isOld(news)) track(news)
+  early.delete(receipt.id)
   if (followed.has(receipt.id)) return
   followed.add(receipt.id)
   let asked = Date.now()
@@ -143,7 +145,11 @@ on('rft:live', up => {
 })
 
 // The server has what this browser has not been told that it has: it is sent, and answered, now.
-on('rft:news', receipt => (isWaiting(receipt.id) ? flush() : track(receipt)))
+on('rft:news', receipt => {
+  if (!isWaiting(receipt.id)) return track(receipt)
+  early.set(receipt.id, receipt)
+  flush()
+})
 
 on('rft:told', track)
 
