@@ -60,7 +60,10 @@ def test_what_waits_is_listed_and_can_be_released(visit, server):
   expect(other.ask('Who feeds the cat?')).to_contain_text('Miriam feeds the cat.')
 
 
-@pytest.mark.parametrize(('what', 'state'), [('reject', 'rejected'), ('quarantine', 'quarantined')])
+@pytest.mark.parametrize(
+  ('what', 'state'),
+  [('reject', 'rejected'), pytest.param('quarantine', 'quarantined', marks=pytest.mark.slow)],
+)
 def test_what_is_rejected_or_set_aside_teaches_nobody_else(visit, server, what, state):
   question = f'What shall we {what}?'
   wish(server, question, 'Nothing at all.')

@@ -79,6 +79,13 @@ class Visitor:
     expect(answer).to_have_attribute('data-state', 'done')
     return answer
 
+  def compare(self, text):
+    """Asks for two answers, and waits until one of them can be chosen."""
+    self['compare-mode'].click()
+    self['prompt'].fill(text)
+    self['prompt'].press('Enter')
+    expect(self['choose-a']).to_be_enabled()
+
   def correct(self, answer, text):
     answer.get_by_test_id('edit').click()
     answer.get_by_test_id('edit-text').fill(text)
