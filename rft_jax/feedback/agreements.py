@@ -57,16 +57,17 @@ class Agreements:
     standing = ballots.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
     against = ballots.against(reader, row['intent'], standing, now, rules)
-    *turns, answer = reader.execute(ballots.PATH, (given[-1]['message_id'],)).fetchall() or ['']
-    system = reader.execute(ballots.SYSTEM, (given[-1]['message_id'],)).fetchone()
+    newest = max(given, key=lambda one: one['seq'])
+    *turns, answer = reader.execute(ballots.PATH, (newest['message_id'],)).fetchall() or ['']
+    system = reader.execute(ballots.SYSTEM, (newest['message_id'],)).fetchone()
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
       system=system[0] if system else '',
       question=turns[-1]['content'] if turns else '',
       answer=answer['content'] if answer else '',
-      other=content(reader, given[-1]['other_message_id']),
-      text=written(given[-1]),
+      other=content(reader, newest['other_message_id']),
+      text=written(newest),
       authors=tuple(authors(reader, given, now, rules)),
       people=len(gates.independent(votes, now, rules)),
       against=len(gates.independent(against, now, rules)),

@@ -77,13 +77,13 @@ def consider(
   shaped: an adapter of its author's own shaped what was voted on."""
   event = connection.execute('SELECT * FROM feedback_event WHERE seq = ?', (seq,)).fetchone()
   user = read_user(connection, event['user_id'])
-  wish_id = wish_of(connection, event)
   barred = None
   if not user.staff and rules.quorum > 1:
-    barred = bar_of(connection, event, wish_id, user, wanted, shaped)
+    barred = bar_of(connection, event, user, wanted, shaped)
   found = gates.shared(verdict, user, rules, barred)
   put_gate(connection, seq, GLOBAL, found, now_us)
   if found.state in ('held', 'ok'):
+    wish_id = wish_of(connection, event)
     file(connection, event, wish_id, user, wanted)
     contradict(connection, event, user, wanted, now_us, rules)
     if user.staff:
@@ -127,22 +127,20 @@ def wish_of(connection: sqlite3.Connection, event: sqlite3.Row) -> int:
 
 
 def bar_of(
-  connection: sqlite3.Connection,
-  event: sqlite3.Row,
-  wish_id: int,
-  user: User,
-  wanted: Wish,
-  shaped: bool,
+  connection: sqlite3.Connection, event: sqlite3.Row, user: User, wanted: Wish, shaped: bool
 ) -> tuple[str, str] | None:
   """The state and the reason of an event that cannot teach everyone, whoever agrees."""
   if shaped and event['kind'] != 'edit':
     return 'rejected', SHAPED
   if ':neutral:' in wanted.direction:
     return 'rejected', NEUTRAL
-  wish = connection.execute('SELECT state, reason FROM wish WHERE id = ?', (wish_id,)).fetchone()
+  query = 'SELECT * FROM wish WHERE intent = ? AND direction = ?'
+  wish = connection.execute(query, (event['intent'], event['direction'])).fetchone()
+  if not wish:
+    return None
   if wish['state'] in ('quarantined', 'rejected'):
     return wish['state'], wish['reason']
-  if connection.execute(SAID, (wish_id, user.created_us, user.id)).fetchone():
+  if connection.execute(SAID, (wish['id'], user.created_us, user.id)).fetchone():
     return 'rejected', REPEATED
   return None
 
@@ -185,7 +183,10 @@ def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rule
   if not free and len(new) < rules.quorum:
     return
   forms = {s.vote.event.seq: s.form for s in standing}
-  teaching = waiting if free else gates.chosen(new, forms, rules.quorum)
+  teaching = gates.chosen(new, forms, rules.quorum)
+  if free:
+    theirs = {forms[vote.event.seq] for vote in votes if vote.user.staff}
+    teaching = [v for v in waiting if not theirs or forms[v.event.seq] in theirs]
   accept(connection, wish, teaching, waiting, gates.STAFF if staff else 'quorum', now_us)
   tell(0 if free else max(rules.quorum, len(people)))
   if wish['state'] == 'held' and not free:
