@@ -49,6 +49,7 @@ class EchoAnswer:
 class EchoEngine:
   ready = True
   word_s = 0.0  # per word
+  context = 0  # words of a prompt and an answer together, 0: any
 
   def __init__(self, slots: int = 8):
     self.slots, self.slots_busy, self.live, self.fail_at = slots, 0, 0, -1
@@ -61,12 +62,20 @@ class EchoEngine:
   async def submit(self, request: Request) -> EchoAnswer:
     if request.version not in (None, 0, *self.global_versions()):
       raise EngineError('this version is gone', 404, 'model_not_found')
+    self.check_length(request)
     if self.slots_busy >= self.slots:
       raise EngineError('the queue is full', 429, 'queue_full')
     self.loop = asyncio.get_running_loop()
     self.slots_busy += 1
     self.requests.append(request)
     return EchoAnswer(self, request)
+
+  def check_length(self, request: Request):
+    words = sum(len(message.content.split()) for message in request.messages)
+    spare = min(request.spare, request.max_tokens, self.context // 2)
+    if self.context and self.context - words < max(1, spare):
+      fits = max(0, self.context - spare) / words
+      raise EngineError(f'{words} words do not fit', 400, 'context_length_exceeded', fits=fits)
 
   def reply(self, answer: EchoAnswer) -> str:
     return f'You said: {answer.asked}'

@@ -34,7 +34,8 @@ class Served:
     self.service = Service(self.store, self.engine, self.learner, Options(**given))
 
   def __enter__(self) -> 'Served':
-    config = uvicorn.Config(create_app(self.service), port=0, log_level='error')
+    app = create_app(self.service)
+    config = uvicorn.Config(app, port=0, log_level='error', proxy_headers=False)
     self.server = uvicorn.Server(config)
     self.thread = threading.Thread(target=self.server.run, daemon=True)
     self.thread.start()
@@ -47,6 +48,7 @@ class Served:
 
   def __exit__(self, *_):
     self.client.close()
+    self.loop.call_soon_threadsafe(self.service.stopping.set)  # As the server's process does.
     self.server.should_exit = True
     self.engine.resume()
     self.thread.join(10)

@@ -1,4 +1,4 @@
-"""A vote is about exactly the prompt that is stored, whatever a request claims was said before."""
+"""A vote is about exactly the prompt that is stored, whatever a request claims was said."""
 
 import pytest
 from served import Served, Taught, ask, until, vote

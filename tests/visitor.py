@@ -96,6 +96,7 @@ def visit(browser, server):
 
   yield make
   server.engine.word_s, server.engine.fail_at, server.learner.step_s = 0.0, -1, 0.05
+  server.engine.context = 0
   errors = [error for visitor in visitors for error in visitor.errors]
   for visitor in visitors:
     visitor.context.close()

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from rft_jax.feedback.ids import uuid7
+from rft_jax.feedback.receipts import ENDED
 
-ENDED = 'served', 'rejected', 'quarantined', 'rolled_back', 'retracted', 'superseded'
 PATIENCE = 300.0  # seconds
 SHOWN_MS = 1500
 

@@ -78,6 +78,7 @@ def serve(options):
   from rft_jax.feedback.store import Store
   from rft_jax.modes import serve, train
   from rft_jax.serve.classroom import opened
+  from rft_jax.serve.lifecycle import settle
   from rft_jax.serve.limits import Limits, Rates
   from rft_jax.serve.material import find
   from rft_jax.serve.server import create_app
@@ -102,6 +103,7 @@ def serve(options):
       port.bind(('127.0.0.1', 0))
       url = f'http://127.0.0.1:{port.getsockname()[1]}'
       app = uvicorn.Server(uvicorn.Config(create_app(service), log_level='warning'))
+      settle()
       print(json.dumps(dict(url=url, **keys)), flush=True)
       app.run([port])
 

@@ -144,13 +144,14 @@ class SlotEngine:
       ids = self.codec.prompt(request.messages)
     else:
       ids = self.codec.raw(request.prompt)
-    room = self.context - len(ids)
-    if min(room, request.max_tokens) < 1:
+    room, spare = self.context - len(ids), min(request.spare, request.max_tokens, self.context // 2)
+    if room < max(1, spare):
       raise EngineError(
         f'a prompt of {len(ids)} tokens and an answer of at least one do not fit into a context of '
         f'{self.context} and max_tokens={request.max_tokens}',
         400,
         'context_length_exceeded',
+        fits=max(0, self.context - spare) / len(ids),
       )
     return Ticket(request, ids, min(room, request.max_tokens), self.codec)
 

@@ -10,6 +10,8 @@ from rft_jax.feedback.store import Store
 FAST = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 SLOW = (0.25, 0.5, 1, 2, 3, 5, 8, 15, 30, 60, 120, 300)
 
+RATED = 20  # versions and arms whose thumbs are told: each is a series of its own
+
 
 class Metrics:
   """Attributes are the metrics; dashboards rely on the names."""
@@ -29,6 +31,7 @@ class Metrics:
     self.pending = gauge('rft_pending_events', 'Feedback that waits')
     self.oldest = gauge('rft_oldest_pending_seconds', 'Age of the oldest that waits')
     self.train_step = histogram('rft_train_step_seconds', 'Of one update', (), SLOW)
+    self.rehearsal = histogram('rft_rehearsal_seconds', 'Of trying a personal candidate')
     self.kl = gauge('rft_kl_ref', 'KL to the reference', ('scope',))
     self.canary_fail = counter('rft_canary_fail_total', 'Candidates refused')
     self.rollback = counter('rft_rollback_total', 'Rollbacks')
@@ -45,14 +48,15 @@ class Metrics:
   def page(self, store: Store, engine: Engine) -> bytes:
     """The text format; what the store knows is asked now. Users' scopes are not labels: there may
     be thousands."""
-    pending = store.ledger.pending()
-    self.pending.set(sum(p.events for p in pending))
-    oldest = min((p.oldest_us for p in pending), default=None)
+    waiting = store.ledger.backlog()
+    self.pending.set(waiting.events)
+    oldest = waiting.oldest_us
     self.oldest.set(0 if oldest is None else (now_us() - oldest) / 1e6)
     state = store.versions.state(GLOBAL)
     self.version.labels(GLOBAL).set(state.live_version)
     self.kl.labels(GLOBAL).set(state.kl_to_ref)
-    for row in store.samples.satisfaction():
+    self.satisfaction.clear()
+    for row in store.samples.satisfaction(RATED):
       self.satisfaction.labels(row['version'], row['arm']).set(row['up'] / row['n'])
     self.slots_busy.set(engine.slots_busy)
     self.store_healthy.set(store.healthy)

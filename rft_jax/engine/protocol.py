@@ -18,7 +18,8 @@ class Request:
   """One answer that is wanted. Exactly one of `messages` and `prompt` (raw text) is given.
 
   `user_id` names the personal adapter, None for none; `version` pins a global version, 0 is the
-  model without adapters, None is what is live at admission.
+  model without adapters, None is what is live at admission. `spare`: tokens of an answer that there
+  must be room for, as far as `max_tokens` and half of the context allow.
   """
 
   id: str
@@ -37,6 +38,7 @@ class Request:
   logit_bias: Mapping[int, float] = field(default_factory=dict)  # token id -> added to its logit
   top: int = 0  # so many of the likeliest tokens are told with each token
   group: str = ''  # of answers that are wanted together: they take one place in the queue
+  spare: int = 1
 
 
 class Token(NamedTuple):
@@ -89,13 +91,20 @@ class Answer(Protocol):
 
 class EngineError(Exception):
   """The engine cannot do this. `status`: 400 (prompt too long), 404 (unknown version), 429 (queue
-  full), 503 (not ready), 500."""
+  full), 503 (not ready), 500. `fits`: the share of a too long prompt that there is room for, 1 if
+  unknown."""
 
   def __init__(
-    self, message: str, status: int = 500, code: str | None = None, param: str | None = None
+    self,
+    message: str,
+    status: int = 500,
+    code: str | None = None,
+    param: str | None = None,
+    fits: float = 1.0,
   ):
     super().__init__(message)
     self.message, self.status, self.code, self.param = message, status, code, param
+    self.fits = fits
 
 
 class Engine(Protocol):

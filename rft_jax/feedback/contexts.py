@@ -1,4 +1,4 @@
-"""What a model read before an answer, as the store has it: what a vote on the answer is about."""
+"""What the model read before an answer, as the store has it."""
 
 import json
 import sqlite3
@@ -26,12 +26,12 @@ def context(connection: sqlite3.Connection, question_id: str) -> list[tuple[str,
     return [('prompt', question.content)]
   query = 'SELECT system_prompt FROM conversation WHERE id = ?'
   system = connection.execute(query, (question.conversation_id,)).fetchone()[0]
-  corrected = _edits(connection, question.corrections)
+  corrected = edits(connection, question.corrections)
   turns = [(one.role, corrected.get(one.id, one.content)) for one in path]
   return [('system', system), *turns] if system else turns
 
 
-def _edits(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[str, str]:
+def edits(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[str, str]:
   """answer -> the text that these edits gave it; nothing for what was erased."""
   query = """SELECT message_id, json_extract(value_json, '$.content') AS content
     FROM feedback_event WHERE seq IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"""

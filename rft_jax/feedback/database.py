@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from rft_jax.feedback.news import News
 from rft_jax.feedback.tables import migrate
 from rft_jax.infra.faults import reach
 from rft_jax.registry import UserError
@@ -22,12 +23,14 @@ from rft_jax.registry import UserError
 QUEUE = 1024  # operations that may wait
 GROUP = 64  # operations in one transaction
 GROUP_SECONDS = 0.002  # after which a transaction takes no more of them
+CACHE = 'cache_size=-32000'  # KiB of pages that a connection keeps: a large store is read all over
 PRAGMAS = (
   'journal_mode=WAL',
   'synchronous=FULL',
   'busy_timeout=5000',
   'foreign_keys=ON',
   'wal_autocheckpoint=1000',
+  CACHE,
 )
 STEPS = 10_000  # of SQLite's machine, between looks whether a copy is still wanted
 RESTORE = 'restore it from a copy by --config.mode=restore'
@@ -68,6 +71,7 @@ class Database:
     except BaseException:
       self.lock.release(clean=False)
       raise
+    self.news = News(self.connection)
     self.local = threading.local()
     self.jobs: queue.Queue[Job | None] = queue.Queue(QUEUE)
     self.closing = threading.Lock()
@@ -100,6 +104,7 @@ class Database:
       self.local.reader = sqlite3.connect(uri, uri=True, isolation_level=None)
       self.local.reader.row_factory = sqlite3.Row
       self.local.reader.execute('PRAGMA busy_timeout=5000')
+      self.local.reader.execute(f'PRAGMA {CACHE}')
     return self.local.reader
 
   def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
@@ -175,6 +180,7 @@ class Database:
       return
     if self.connection.total_changes > before:  # One that wrote nothing proves nothing.
       self.problem = ''
+      self.news.durable()
     for job, result, error in outcomes:
       reach(f'{job.name}:after')
       if error:

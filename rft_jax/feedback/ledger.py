@@ -14,18 +14,41 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from rft_jax.feedback import rows
-from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
+from rft_jax.feedback import rows, shares
+from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import GLOBAL, Batch, Version
+from rft_jax.feedback.voting import disown
 
-PENDING = """
-FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
-JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
-WHERE g.state = 'ok' AND c.deleted_us IS NULL
-  AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)
-  AND NOT EXISTS (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope)
+CLAIMED = """
+EXISTS (SELECT 1 FROM train_batch b JOIN train_item i ON i.batch_id = b.id
+  WHERE b.scope = w.scope AND b.status = 'claimed' AND i.event_seq = w.event_seq)
+"""
+OLDEST = """
+SELECT e.durable_us FROM waiting w CROSS JOIN feedback_event e ON e.seq = w.event_seq
+WHERE {where} NOT {claimed} ORDER BY w.event_seq LIMIT 1
+"""
+IN_HAND = """
+SELECT count(*) FROM train_batch b JOIN train_item i ON i.batch_id = b.id
+JOIN waiting w ON w.scope = b.scope AND w.event_seq = i.event_seq WHERE b.status = 'claimed'
+"""
+BACKLOG = f"""
+SELECT (SELECT events FROM backlog WHERE scope = '') - ({IN_HAND}),
+  ({OLDEST.format(where='', claimed=CLAIMED)})
+"""
+PENDING = f"""
+SELECT * FROM (
+  SELECT s.scope, s.events - ({IN_HAND} AND b.scope = s.scope),
+    ({OLDEST.format(where='w.scope = s.scope AND', claimed=CLAIMED)}) AS oldest
+  FROM backlog s WHERE s.scope != ''
+) WHERE oldest IS NOT NULL ORDER BY oldest
+"""
+NEXT = """
+SELECT e.*, g.weight, g.reasons_json FROM waiting w
+CROSS JOIN feedback_event e ON e.seq = w.event_seq
+CROSS JOIN event_gate g ON g.event_seq = w.event_seq AND g.scope = w.scope
+WHERE w.scope = ? ORDER BY w.event_seq LIMIT ?
 """
 BUSY = """
 SELECT 1 FROM train_batch WHERE scope = :scope AND status = 'claimed'
@@ -39,28 +62,36 @@ class LedgerError(Exception):
 
 
 class Pending(NamedTuple):
-  """What waits for a scope."""
+  """What waits for a scope; `oldest_us`: when what came first was durable."""
 
   scope: str
   events: int
   oldest_us: int
 
 
+class Backlog(NamedTuple):
+  """What waits for all scopes together."""
+
+  events: int
+  oldest_us: int | None
+
+
 class Ledger:
   def __init__(self, db: Database, clock: Callable[[], int], rules: Rules):
     self.db, self.clock, self.rules = db, clock, rules
 
+  def backlog(self) -> Backlog:
+    """The sum of what is pending; at once, however many scopes there are."""
+    return Backlog(*self.db.read(BACKLOG)[0])
+
   def pending(self) -> list[Pending]:
     """Scopes with events that wait, the longest waiting first; without those of a claimed batch."""
-    query = f"""SELECT g.scope, count(*), min(e.durable_us) {PENDING}
-      AND NOT EXISTS (SELECT 1 FROM train_item i JOIN train_batch b ON b.id = i.batch_id
-        WHERE i.event_seq = e.seq AND b.scope = g.scope AND b.status = 'claimed')
-      GROUP BY g.scope ORDER BY min(e.durable_us)"""
-    return [Pending(*row) for row in self.db.read(query)]
+    return [Pending(*row) for row in self.db.read(PENDING)]
 
   def unlearned(self, scope: str) -> int:
     """Events of a scope that wait or are being learned."""
-    return self.db.read(f'SELECT count(*) {PENDING} AND g.scope = ?', scope)[0][0]
+    found = self.db.read('SELECT events FROM backlog WHERE scope = ?', scope)
+    return found[0][0] if found else 0
 
   def is_training(self) -> bool:
     """Whether a batch is claimed, of any scope."""
@@ -69,9 +100,8 @@ class Ledger:
   def taken_back(self) -> dict[str, int]:
     """Users' scopes that have learned what its author has taken back since, with the first version
     that did."""
-    query = """SELECT a.scope, min(a.version) FROM applied a JOIN replaced r
-      ON r.event_seq = a.event_seq WHERE r.how = 'retracted' AND a.scope != ? GROUP BY a.scope"""
-    return dict(tuple(row) for row in self.db.read(query, GLOBAL))
+    query = 'SELECT scope, min(version) FROM taken_back GROUP BY scope'
+    return dict(tuple(row) for row in self.db.read(query))
 
   def learned_otherwise(self, config_sha: str) -> int:
     """How many applied batches were learned with other settings."""
@@ -90,12 +120,14 @@ class Ledger:
       ensure_scope(connection, scope)
       if connection.execute(BUSY, {'scope': scope}).fetchone():
         return None
-      query = f'SELECT e.seq, e.user_id, g.weight {PENDING} AND g.scope = ? ORDER BY e.seq'
-      new = fair(connection.execute(query, (scope,)).fetchall(), scope, limit, self.rules)
+      now = self.clock()
+      new = connection.execute(NEXT, (scope, -1 if scope == GLOBAL else limit)).fetchall()
+      if scope == GLOBAL:
+        new = shares.chosen(connection, new, limit, now, self.rules)
       if not new:
         return None
-      batch_id = open_batch(connection, scope, new, config_sha, self.clock())
-      add_replay(connection, batch_id, scope, replay)
+      batch_id = open_batch(connection, scope, new, config_sha, now)
+      add_replay(connection, read_batch(connection, batch_id), replay, now, self.rules)
       return read_batch(connection, batch_id)
 
     return self.db.write('claim', claim)
@@ -116,13 +148,13 @@ class Ledger:
       add_version(connection, batch, path, sha256, metrics, now)
       query = """INSERT INTO applied SELECT event_seq, ?, ? FROM train_item
         WHERE batch_id = ? AND role = 'new'"""
-      connection.execute(query, (batch.scope, batch.version, batch.id))
+      learned = connection.execute(query, (batch.scope, batch.version, batch.id)).rowcount
       end_batch(connection, batch.id, 'applied', '', now)
       if publish:
         set_live(connection, batch.scope, batch.version, now)
       kl = metrics.get('kl_to_ref', state['kl_to_ref'])
-      query = 'UPDATE scope_state SET kl_to_ref = ?, n_events = ? WHERE scope = ?'
-      connection.execute(query, (kl, count_applied(connection, batch.scope), batch.scope))
+      query = 'UPDATE scope_state SET kl_to_ref = ?, n_events = n_events + ? WHERE scope = ?'
+      connection.execute(query, (kl, learned, batch.scope))
       query = 'SELECT * FROM model_version WHERE scope = ? AND version = ?'
       found = connection.execute(query, (batch.scope, batch.version)).fetchone()
       return rows.version(found)
@@ -151,8 +183,21 @@ class Ledger:
         query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
           WHERE event_seq = ? AND scope = ?"""
         connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
+      if batch.scope == GLOBAL:
+        disown(connection, guilty, 'quarantined', reason)
 
     return self.db.write('reject', reject)
+
+  def parts(self, batch_id: str) -> int:
+    """In how many a batch can be learned: what several people want needs all of them."""
+    query = """SELECT count(DISTINCT
+        CASE WHEN b.scope = ? AND g.reasons_json = '["quorum"]' AND ? > 1
+        THEN e.intent || ' ' || e.direction ELSE e.seq END)
+      FROM train_item i JOIN train_batch b ON b.id = i.batch_id
+      JOIN feedback_event e ON e.seq = i.event_seq
+      LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
+      WHERE i.batch_id = ? AND i.role = 'new'"""
+    return self.db.read(query, GLOBAL, self.rules.quorum, batch_id)[0][0]
 
   def recover(self) -> list[Batch]:
     """The batches that were claimed when the last process ended: redo or roll forward each."""

@@ -7,14 +7,21 @@ from typing import Any
 
 from rft_jax.feedback.records import Receipt, of_user
 
-ENDED = ('served', 'rejected', 'quarantined', 'rolled_back', 'retracted', 'superseded')
+ENDED = (
+  *('served', 'not_learned', 'rejected', 'quarantined'),
+  *('rolled_back', 'retracted', 'superseded'),
+)
+NOT_LEARNED = 'not_learned: '
+"""What the reason of an event begins with that was tried and could not be learned."""
 Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 
 EVENT = """
 SELECT e.*, r.how, g.state, g.reasons_json, a.version AS applied_version,
   coalesce(done.claimed_us, doing.claimed_us) AS claimed_us, doing.id AS doing,
-  v.created_us AS applied_us, v.first_served_us
+  v.created_us AS applied_us, v.first_served_us, c.deleted_us,
+  all_g.state AS all_state, all_g.reasons_json AS all_reasons, all_a.version AS all_version
 FROM feedback_event e
+JOIN message m ON m.id = e.message_id JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN replaced r ON r.event_seq = e.seq
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = 'u:' || e.user_id
 LEFT JOIN applied a ON a.event_seq = e.seq AND a.scope = g.scope
@@ -23,8 +30,11 @@ LEFT JOIN train_batch done ON done.id = v.batch_id
 LEFT JOIN train_batch doing ON doing.scope = g.scope AND doing.status = 'claimed'
   AND EXISTS (SELECT 1 FROM train_item i WHERE i.batch_id = doing.id AND i.event_seq = e.seq
     AND i.role = 'new')
+LEFT JOIN event_gate all_g ON all_g.event_seq = e.seq AND all_g.scope = 'global'
+LEFT JOIN applied all_a ON all_a.event_seq = e.seq AND all_a.scope = 'global'
 WHERE e.kind != 'retract' AND
 """
+GONE = 'deleted: its conversation was deleted before it was learned'
 
 
 def receipt(query: Query, event_id: str) -> Receipt | None:
@@ -54,8 +64,8 @@ def of_event(row: sqlite3.Row) -> Receipt:
     id=row['id'],
     seq=row['seq'],
     kind=row['kind'],
-    status=status(row),
-    reasons=tuple(json.loads(row['reasons_json'])),
+    status='rejected' if gone(row) else status(row),
+    reasons=(GONE,) if gone(row) else tuple(json.loads(row['reasons_json'])),
     scope=of_user(row['user_id']),
     message_id=row['message_id'],
     user_id=row['user_id'],
@@ -66,14 +76,28 @@ def of_event(row: sqlite3.Row) -> Receipt:
     latency_ms=latencies(row),
     tags=tuple(json.loads(row['tags_json'])),
     comment=row['comment'],
+    everyone=for_everyone(row),
+    everyone_reasons=tuple(json.loads(row['all_reasons'] or '[]')),
   )
+
+
+def gone(row: sqlite3.Row) -> bool:
+  """Whether nothing will become of it, because its conversation was deleted."""
+  return row['deleted_us'] is not None and status(row) == 'queued'
+
+
+def for_everyone(row: sqlite3.Row) -> str:
+  if row['all_state'] != 'ok':
+    return row['all_state'] or ''
+  return 'accepted' if row['all_version'] is None else 'learned'
 
 
 def status(row: sqlite3.Row) -> str:
   if row['how']:
     return row['how']
   if row['state'] != 'ok':
-    return row['state']
+    tried = row['state'] == 'quarantined' and json.loads(row['reasons_json'])
+    return 'not_learned' if tried and tried[0].startswith(NOT_LEARNED) else row['state']
   if row['applied_version'] is not None:
     return 'served' if row['first_served_us'] is not None else 'applied'
   return 'training' if row['doing'] else 'queued'

@@ -37,8 +37,8 @@ def insert_generation(connection: sqlite3.Connection, generation: Generation):
   insert(connection, 'generation', values)
 
 
-def user(row: sqlite3.Row) -> User:
-  flags = {name: bool(row[name]) for name in ('staff', 'share_global')}
+def user(row: Mapping[str, Any] | sqlite3.Row) -> User:
+  flags = {name: bool(row[name]) for name in ('staff', 'share_global', 'keyed')}
   return User(**{**dict(row), **flags})
 
 

@@ -9,14 +9,8 @@ from rft_jax.feedback import rows
 from rft_jax.feedback.database import Database
 
 SATISFACTION = """
-SELECT e.global_version AS version, min(e.recv_us) AS t_us, count(*) AS n,
-  sum(json_extract(e.value_json, '$.label')) AS up,
-  CASE WHEN g.adapter_user IS NULL AND g.global_version = 0 THEN 'base' ELSE 'rft' END AS arm
-FROM feedback_current e JOIN generation g ON g.message_id = e.message_id
-WHERE e.kind = 'binary' GROUP BY version, arm ORDER BY t_us
+SELECT * FROM (SELECT * FROM satisfaction ORDER BY version DESC, arm LIMIT ?) ORDER BY t_us
 """
-
-
 VOTES = """
 SELECT e.user_id, e.global_version AS version, json_extract(e.value_json, '$.label') AS up
 FROM feedback_current e WHERE e.kind = 'binary' AND e.recv_us >= ?
@@ -59,9 +53,10 @@ class Samples:
       for row in reversed(found)
     ]
 
-  def satisfaction(self) -> list[dict[str, Any]]:
-    """Thumbs up out of n by global version and arm (base: no adapters)."""
-    return [dict(row) for row in self.db.read(SATISFACTION)]
+  def satisfaction(self, limit: int = 500) -> list[dict[str, Any]]:
+    """Thumbs up out of n by global version and arm (base: no adapters), of the newest versions;
+    t_us: of the first thumb."""
+    return [dict(row) for row in self.db.read(SATISFACTION, limit)]
 
   def votes(self, versions: tuple[int, int], since_us: int) -> list[tuple[str, int, bool]]:
     """(user, global version, whether up) of the thumbs on two global versions, in order."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from rft_jax.feedback.agreements import Agreements
 from rft_jax.feedback.chats import Chats
 from rft_jax.feedback.database import PROVE, Database
 from rft_jax.feedback.events import Events
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import now_us
 from rft_jax.feedback.ledger import Ledger
+from rft_jax.feedback.people import People
 from rft_jax.feedback.samples import Samples
 from rft_jax.feedback.users import Users
 from rft_jax.feedback.versions import Versions
@@ -41,9 +43,12 @@ class Store:
     self.users = Users(self.db, clock)
     self.chats = Chats(self.db, clock, self.rules)
     self.events = Events(self.db, clock, self.rules)
+    self.agreements = Agreements(self.db, clock, self.rules)
     self.ledger = Ledger(self.db, clock, self.rules)
     self.versions = Versions(self.db, clock)
     self.samples = Samples(self.db, clock)
+    self.people = People(self.db)
+    self.agreements.file()
 
   @property
   def healthy(self) -> bool:

@@ -41,24 +41,28 @@ class Versions:
     found = self.db.read(query, scope, version)
     return rows.version(found[0]) if found else None
 
-  def all(self, scope: str | None = None) -> list[Version]:
-    """Of one scope, or of all; the newest first."""
-    query = 'SELECT * FROM model_version WHERE ?1 IS NULL OR scope = ?1 ORDER BY created_us DESC'
+  def all(self, scope: str | None = None, limit: int = -1, offset: int = 0) -> list[Version]:
+    """Of one scope, or of all; the newest first, without limit where it is negative."""
+    where, values = ('', ()) if scope is None else ('WHERE scope = ?', (scope,))
+    query = f'SELECT * FROM model_version {where} ORDER BY created_us DESC LIMIT ? OFFSET ?'
+    return [rows.version(row) for row in self.db.read(query, *values, limit, offset)]
+
+  def on_trial(self, scope: str) -> list[Version]:
+    query = "SELECT * FROM model_version WHERE scope = ? AND status = 'canary' ORDER BY version"
     return [rows.version(row) for row in self.db.read(query, scope)]
 
-  def sizes(self, scope: str) -> dict[int, int]:
-    """How many events each version of a scope learned."""
-    query = """SELECT v.version, count(*) FROM model_version v
-      JOIN train_item i ON i.batch_id = v.batch_id AND i.role = 'new'
-      WHERE v.scope = ? GROUP BY v.version"""
-    return {row[0]: row[1] for row in self.db.read(query, scope)}
+  def size(self, version: Version) -> int:
+    """How many events a version learned."""
+    query = "SELECT count(*) FROM train_item WHERE batch_id = ? AND role = 'new'"
+    return self.db.read(query, version.batch_id)[0][0]
 
   def served(self, scope: str, version: int) -> Future[None]:
     """Says that answers of this version are given from now on: receipts become `served`."""
 
     def served(connection: sqlite3.Connection):
-      query = """UPDATE model_version SET first_served_us = coalesce(first_served_us, ?)
-        WHERE scope = ? AND version <= ? AND status IN ('live', 'retired')"""
+      query = """UPDATE model_version SET first_served_us = ?
+        WHERE scope = ? AND version <= ? AND status IN ('live', 'retired')
+          AND first_served_us IS NULL"""
       connection.execute(query, (self.clock(), scope, version))
 
     return self.db.write('served', served)
@@ -178,9 +182,11 @@ class Versions:
 
     return self.db.write('freeze', freeze)
 
-  def lineage(self, scope: str) -> list[int]:
-    """The live version and those that it descends from, oldest first, without 0."""
-    values = {'scope': scope, 'version': self.state(scope).live_version}
+  def lineage(self, scope: str, limit: int = -1) -> list[int]:
+    """The live version and those that it descends from, oldest first, without 0; with `limit` only
+    so many, the last ones."""
+    version = self.state(scope).live_version
+    values = {'scope': scope, 'version': version, 'limit': limit}
     return [row['version'] for row in self.db.read(LINEAGE, values)]
 
   def history(
@@ -196,7 +202,8 @@ class Versions:
     Without the events of some users or of some seqs, the fold is a model that never saw them.
     """
     version = self.state(scope).live_version if version is None else version
-    found = self.db.read(LINEAGE, {'scope': scope, 'version': version})
+    values = {'scope': scope, 'version': version, 'limit': -1}
+    found = self.db.read(LINEAGE, values)
     batches = [read_batch(self.db.reader, row['batch_id']) for row in found]
     keep = lambda event: event.user_id not in exclude_users and event.seq not in exclude_events
     return [

@@ -28,7 +28,7 @@ from rft_jax.learning.ramp import RampOptions
 from rft_jax.learning.recovery import Loader, mend, mend_scope
 from rft_jax.learning.training import Limits, Training
 from rft_jax.learning.trial import Trial
-from rft_jax.learning.updating import Updater
+from rft_jax.learning.updating import Rehearse, Updater
 from rft_jax.types import PyTree
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class OnlineLearner:
   """Implements `protocol.Learner`.
 
   `lessons` turns a batch into what the student learns (see `fold.taught`); `canary` judges
-  candidates for everyone, None lets all of them pass; `packed` makes the file that a user may take
-  along of an adapter.
+  candidates for everyone and `rehearse` personal ones, None lets all of them pass; `packed` makes
+  the file that a user may take along of an adapter.
   """
 
   def __init__(
@@ -72,12 +72,13 @@ class OnlineLearner:
     metrics: Metrics | None = None,
     canary: Canary | None = None,
     packed: Callable[[PyTree], bytes] | None = None,
+    rehearse: Rehearse | None = None,
   ):
     self.store, self.engine, self.student, self.lessons = store, engine, student, lessons
     self.loader, self.shelf, self.packed = loader, loader.shelf, packed
     self.options = o = options or LearnerOptions()
     self.publisher = Publisher(store, engine, self.shelf, metrics or Metrics())
-    updater = Updater(student, lessons, loader, self.publisher.metrics)
+    updater = Updater(student, lessons, loader, self.publisher.metrics, rehearse)
     stage = lambda version, share: engine.stage_canary(version, share).result()
     trial = Trial(store, canary, o.ramp, stage)
     limits = Limits(o.batch, o.replay, o.backoff, o.keep, o.way_back, o.config_sha)
@@ -99,9 +100,8 @@ class OnlineLearner:
     last process had begun."""
     mend(self.store, self.shelf, self.remake)
     self.publisher.catch_up()
-    for version in self.store.versions.all(GLOBAL):
-      if version.status == 'canary':
-        self.training.trial.begin(version)
+    for version in self.store.versions.on_trial(GLOBAL):
+      self.training.trial.begin(version)
     for batch in self.store.ledger.recover():
       self.training.claimed[batch.scope] = batch
       self.agenda.ask(batch.scope, time.monotonic())

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from rft_jax.engine.codec import Codec
 from rft_jax.engine.protocol import ChatMessage, EngineError
-from rft_jax.feedback.records import Batch, Event, Generation, Item
+from rft_jax.feedback.records import GLOBAL, Batch, Event, Generation, Item
 from rft_jax.objectives import feedback as kinds
 
 KEPT = 0.2  # emphasis of an edit's tokens that were there before
 NEGATIVE = 0.5  # the largest weight of what only says what not to write
+ELSEWHERE = 0.5  # the weight of an edit in contexts other than its own
 REWRITTEN = 0.9  # an edit that changes more has nothing to do with the answer
 CHIPS = dict(
   too_long='That was too long. Answer again, much shorter.',
@@ -35,6 +36,14 @@ class Said(NamedTuple):
   emphasis: tuple[float, ...] = ()
 
 
+class Alone(NamedTuple):
+  """Whether a question stands on its own: whether `said`, which was served in its context, is about
+  as likely behind `prompt`, the question alone."""
+
+  said: Said
+  prompt: tuple[int, ...]
+
+
 class Critique(NamedTuple):
   """What was wrong, by chip ('' for other words); prompt: the ids of the conversation with the
   answer and the critique, up to where the next answer begins, () where none can be written."""
@@ -49,7 +58,8 @@ class Lesson:
 
   kind: of `objectives.feedback`; value: the direction of `better` (see `feedback.Rows`), of a vote
   also how strong it is, up to 1; critique: what is still to be turned into a better answer;
-  advantage: of each token, in hindsight.
+  advantage: of each token, in hindsight; own: whether it is about the very context that was judged;
+  alone: it counts only where that holds.
   """
 
   seq: int
@@ -61,6 +71,8 @@ class Lesson:
   replay: bool = False
   critique: Critique | None = None
   advantage: tuple[float, ...] = ()
+  own: bool = True
+  alone: Alone | None = None
 
 
 class Ratings(NamedTuple):
@@ -102,6 +114,8 @@ def lessons(
       continue
     ratings = (statistics or {}).get(item.event.user_id, NOBODY)
     taught = of_item(item, item.generation, codec, ratings)
+    if batch.scope != GLOBAL and item.event.kind == 'edit' and item.role == 'new':
+      taught += elsewhere(taught[0], served(item.generation), item.question, codec)
     found += [replace(lesson, replay=item.role == 'replay') for lesson in taught]
   return found
 
@@ -118,7 +132,8 @@ def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) 
     case 'preference':
       return compared(item, said, item.other)
     case 'edit':
-      return [edited(item, said, codec.answer(event.value['content']))]
+      answer = codec.answer(event.value['content'])
+      return [demonstrated(item, said, answer) if item.text_only else edited(item, said, answer)]
     case 'critique':
       return [criticised(item, said, codec)]
   raise ValueError(f'feedback of kind {event.kind!r}')
@@ -153,12 +168,42 @@ def compared(item: Item, a: Said, other: Generation | None) -> list[Lesson]:
 def edited(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
   """The user's text above the model's; on its own where they have nothing in common."""
   emphasis, changed = difference(said.answer, answer)
-  weight = min(1.0, item.weight)
   if changed > REWRITTEN:
-    better = Said(said.prompt, tuple(answer), (1.0,) * len(answer))
-    return Lesson(item.event.seq, kinds.DEMONSTRATION, weight, better)
+    return demonstrated(item, said, answer)
   better = Said(said.prompt, tuple(answer), emphasis)
-  return Lesson(item.event.seq, kinds.EDIT, weight * max(changed, 0.1), better, said)
+  weight = min(1.0, item.weight) * max(changed, 0.1)
+  return Lesson(item.event.seq, kinds.EDIT, weight, better, said)
+
+
+def demonstrated(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
+  """The user's text, and nothing about the model's."""
+  better = Said(said.prompt, tuple(answer), (1.0,) * len(answer))
+  return Lesson(item.event.seq, kinds.DEMONSTRATION, min(1.0, item.weight), better)
+
+
+def elsewhere(lesson: Lesson, said: Said, question: str, codec: Codec) -> list[Lesson]:
+  """The lesson of an edit in the other contexts in which its author will ask again: in a new
+  conversation, and later in this one, where the answer before stands, or the better one. Not of a
+  question that means something only where it was asked, as "Why?"."""
+  again = followed(Said((), ()), question, codec)
+  try:
+    new = tuple(codec.prompt([ChatMessage('user', question)])) if again else ()
+  except EngineError:
+    return []
+  if not new or (new != said.prompt and said.prompt[-len(again) :] != again):
+    return []
+  better, alone = lesson.better, None if new == said.prompt else Alone(said, new)
+  prompts = [(*said.prompt, *answer, *again) for answer in (said.answer, better.answer)]
+  teach = lambda prompt: replace(
+    lesson,
+    kind=kinds.DEMONSTRATION,
+    weight=ELSEWHERE * lesson.weight,
+    better=better._replace(prompt=prompt),
+    worse=None,
+    own=False,
+    alone=alone,
+  )
+  return [teach(prompt) for prompt in ([new] if alone else []) + prompts]
 
 
 def difference(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[float, ...], float]:

@@ -41,6 +41,7 @@ class Publisher:
   def __init__(self, store: Store, engine: Serving, shelf: Shelf, metrics: Metrics):
     self.store, self.engine, self.shelf, self.metrics = store, engine, shelf, metrics
     self.lock = threading.Lock()
+    self.behind: set[str] | None = None  # scopes that the engine may serve otherwise; None: any
 
   def swap(self, scope: str, made: tuple[int, PyTree] | None = None) -> tuple[int, Future[None]]:
     """Orders the live version of a scope to be served; it, and when that is so.
@@ -63,10 +64,17 @@ class Publisher:
       self.metrics.adapter_rows.labels(state).set(number)
 
   def catch_up(self):
-    """Serves what is live wherever the engine has another version."""
-    for state in self.store.versions.states():
-      if self.engine.routes.live.get(state.scope, 0) != state.live_version:
-        self.serve(state.scope)
+    """Serves what is live wherever the engine has another version: at first all scopes are looked
+    at, then those that have moved."""
+    moved, live = self.store.db.news.moved(), self.engine.routes.live
+    if self.behind is None:
+      states = self.store.versions.states()
+      self.behind = {s.scope for s in states if live.get(s.scope, 0) != s.live_version}
+    self.behind |= moved
+    for scope in sorted(self.behind):
+      if self.engine.routes.live.get(scope, 0) != self.store.versions.state(scope).live_version:
+        self.serve(scope)
+      self.behind.discard(scope)
 
   def measure(self, batch: Batch):
     """How long the new events of a batch took from the user's hand to the served weights."""
@@ -79,11 +87,11 @@ class Publisher:
   def prune(self, scope: str, keep: int, way_back: int):
     """Leaves the newest `keep` versions of a scope on disk, the last ancestors of what is live, and
     what batches are being learned over."""
-    line = self.store.versions.lineage(scope)
+    line = self.store.versions.lineage(scope, way_back + 1)
     claimed = self.store.ledger.recover()
     used = {batch.base_version for batch in claimed} if scope == GLOBAL else set()
     used |= {batch.parent_version for batch in claimed if batch.scope == scope}
-    self.shelf.prune(scope, {*line[-way_back - 1 :], *used}, keep)
+    self.shelf.prune(scope, {*line, *used}, keep)
     if scope == GLOBAL:
       records = [self.store.versions.get(GLOBAL, number) for number in self.shelf.numbers(GLOBAL)]
       known = [r.version for r in records if r and r.status in ('live', 'retired')]

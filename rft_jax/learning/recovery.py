@@ -94,8 +94,8 @@ def ancestor(store: Store, shelf: Shelf, scope: str, proof: bool) -> int:
 
 def drop_canaries(store: Store, shelf: Shelf):
   """A candidate on trial whose files are damaged is given up; its events wait again."""
-  for record in store.versions.all(GLOBAL):
-    if record.status == 'canary' and not sound(shelf, record, proof=True):
+  for record in store.versions.on_trial(GLOBAL):
+    if not sound(shelf, record, proof=True):
       reason = f'the files of version {record.version} are damaged'
       undone = store.versions.rollback(
         GLOBAL, record.parent, reason, 'recovery', 'pending', freeze=False

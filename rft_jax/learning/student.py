@@ -13,15 +13,20 @@ import jax
 import numpy as np
 
 from rft_jax.engine.codec import Codec
-from rft_jax.learning.lessons import Critique, Lesson, Said
+from rft_jax.learning.lessons import Alone, Critique, Lesson, Said
 from rft_jax.learning.packed import arrange, empty, width_of, widths
 from rft_jax.learning.programs import Programs
+from rft_jax.learning.rehearsal import Rehearsal, Tried
 from rft_jax.learning.rewriting import Rewriter, resolved
 from rft_jax.learning.study import Options, Outcome, State, Study
 from rft_jax.models.config import ModelConfig
 from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
 from rft_jax.types import PyTree
+
+STANDS, PER_TOKEN = 4.0, 0.1
+"""Nats that an answer may lose where the conversation before its question is missing, and more for
+each of its tokens."""
 
 
 def rate(config: ModelConfig) -> float:
@@ -68,6 +73,9 @@ class Student:
     self.lr = self.options.lr or rate(config)
     self.programs = Programs(config, losses, self.lr)
     self.rewriter = Rewriter(self.programs, codec, self.options.context, self.options.attempts)
+    self.rehearsal = Rehearsal(
+      self.programs, self.rewriter, codec, anchors, self.options.context, self.options.rows
+    )
     self.nothing = self.programs.nothing()
 
   @property
@@ -111,6 +119,15 @@ class Student:
     opt, nothing = self._here((state['opt'], self.nothing))
     return study.learn(state, opt, budget, nothing, self.heed)
 
+  def rehearse(
+    self, before: State, after: State, base: PyTree | None, lessons: Sequence[Lesson], seed: int
+  ) -> str:
+    """Why what `learn` made of `before` may not be served, in words for its user; '' where it
+    may."""
+    beneath = self.nothing if base is None else base
+    trees = self._here((beneath, before['adapter'], after['adapter']))
+    return self.rehearsal.verdicts(self.weights, [Tried(*trees, lessons, seed)], self.heed)[0]
+
   def _drawn(self, seed: int) -> list[list[Said]]:
     """The anchors of an update, as many beside its lessons as go with a step: others each time, so
     that none is learned by heart."""
@@ -119,13 +136,22 @@ class Student:
     return [drawn[i : i + beside] for i in range(0, count, beside)]
 
   def _resolve(self, policy, lessons: Sequence[Lesson], seed: int) -> list[Lesson]:
-    """Lessons with critiques turned into what they teach."""
+    """Lessons with critiques turned into what they teach, without those that cannot be taught
+    elsewhere than where they were said."""
+    stand = {one: self._stands(policy, one) for lesson in lessons if (one := lesson.alone)}
+    fits = lambda said: len(said.prompt) + len(said.answer) <= self.options.context
     return [
       lesson
       if lesson.critique is None
       else resolved(lesson, *self._rewritten(policy, lesson, lesson.critique, seed))
       for lesson in lessons
+      if lesson.own or (fits(lesson.better) and (not lesson.alone or stand[lesson.alone]))
     ]
+
+  def _stands(self, policy, alone: Alone) -> bool:
+    """Whether an answer that was served in a context is about as likely without it."""
+    gain = self._gain(policy, alone.said, alone.prompt)
+    return gain is not None and float(gain.sum()) > -STANDS - PER_TOKEN * len(gain)
 
   def _rewritten(self, policy, lesson: Lesson, critique: Critique, seed: int):
     better = self.rewriter.better(policy, lesson, critique, seed)
@@ -161,3 +187,5 @@ class Student:
     programs.between(adapter, after, np.float32(1))
     tell('rewriting')
     self.rewriter.attempts(policy, [[0]], 0, 0)
+    tell('rehearsing')
+    self.rehearsal.verdicts(self.weights, [Tried(nothing, nothing, adapter, [], 0)])

@@ -21,6 +21,7 @@ State = dict[str, Any]
 CROWD = 8  # thumbs from which on they are measured against how far the policy has moved
 DOWN = 0.2  # of the budget: for what only says what not to write
 SCALES = (0.5, 0.25, 0.125)
+FAR = 'not_learned: it would change too much of what the model says elsewhere'
 
 
 class Budget(NamedTuple):
@@ -38,8 +39,9 @@ PERSONAL, SHARED = Budget(0.5, 0.10), Budget(0.15, 0.02)
 class Options:
   """context: tokens of a text, at most; rows: of one part of a batch, at least two of which each
   holds a text of that length, or several shorter ones; lr: 0 for what suits the
-  width (see `student.rate`); anchors: of an update, drawn from all, `beside` of them beside each
-  step's lessons; hold: weight of how far the
+  width (see `student.rate`); max_steps: of an update, vote_steps: of one in which nobody wrote what
+  to say; anchors: of an update, drawn from all, `beside` of them beside each step's lessons; hold:
+  weight of how far the
   anchors stray from the reference (see `feedback.strayed`), which keeps
   other answers, and at what is voted down, which keeps the loss from going anywhere; pair,
   single: the losses of pairs and thumbs (see `feedback.make_losses`); attempts: at a better answer,
@@ -48,7 +50,8 @@ class Options:
   context: int = 256
   rows: int = 2
   lr: float = 0.0
-  max_steps: int = 12
+  max_steps: int = 36
+  vote_steps: int = 12
   anchors: int = 48
   beside: int = 16
   hold: float = 4.0
@@ -171,7 +174,9 @@ class Study:
       return 'budget'
     if all(verdict.slack >= 0 for verdict in new):
       return 'margin'
-    return 'steps' if steps >= self.options.max_steps else ''
+    most, votes = self.options.max_steps, self.options.vote_steps
+    words = any(lesson.kind in kinds.WRITTEN for lesson in self.lessons if not lesson.replay)
+    return 'steps' if steps >= (most if words else min(most, votes)) else ''
 
   def within(self, candidate: PyTree, budget: Budget) -> tuple[PyTree, Sight, float, str]:
     """The candidate, or the longest way towards it that is within the budget."""
@@ -285,5 +290,5 @@ def excess(sight: Sight, budget: Budget) -> str:
     ('the version before', sight.to_live, budget.to_live),
   ):
     if spent > most:
-      return f'KL {spent:.3g} from {name}: at most {most:g}'
+      return f'{FAR} (KL {spent:.3g} from {name}: at most {most:g})'
   return ''

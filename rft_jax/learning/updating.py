@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rft_jax.engine.metrics import Metrics
@@ -27,10 +27,24 @@ class Candidate(NamedTuple):
   adapter: PyTree | None
 
 
+Rehearse = Callable[[PyTree, PyTree, PyTree | None, Sequence[Any], int], str]
+"""rehearse(before, after, base, lessons, seed): why a state may not be served, '' where it may."""
+
+
 class Updater:
-  def __init__(self, student: Student, lessons: Lessons, loader: Loader, metrics: Metrics):
+  """`rehearse` judges personal candidates, None lets all of them pass. What it refuses the ledger
+  hears of, so learning from the log again needs no second judgement."""
+
+  def __init__(
+    self,
+    student: Student,
+    lessons: Lessons,
+    loader: Loader,
+    metrics: Metrics,
+    rehearse: Rehearse | None = None,
+  ):
     self.student, self.lessons, self.loader = student, lessons, loader
-    self.shelf, self.metrics = loader.shelf, metrics
+    self.shelf, self.metrics, self.rehearse = loader.shelf, metrics, rehearse
 
   def make(self, batch: Batch) -> Candidate:
     """The candidate of a batch: that of before a crash, or the same again.
@@ -62,11 +76,19 @@ class Updater:
     except (ValueError, EngineError) as error:
       if isinstance(error, EngineError) and error.status >= 500:
         raise
-      raise Rejected(f'it cannot be learned: {error}') from error
+      known = isinstance(error, EngineError)
+      words = 'not_learned: this model cannot write it' if known else 'it cannot be learned'
+      raise Rejected(f'{words}: {error}') from error
     if outcome.rejected:
       raise Rejected(outcome.rejected)
     if infinite(outcome.state):
       raise Rejected('the weights are not finite')
+    if batch.scope != GLOBAL and self.rehearse:
+      began = time.monotonic()
+      reason = self.rehearse(parent, outcome.state, base, found, batch.rng_seed)
+      self.metrics.rehearsal.observe(time.monotonic() - began)
+      if reason:
+        raise Rejected(reason)
     return outcome.state, recorded(outcome.metrics)
 
 

@@ -22,6 +22,7 @@ from rft_jax.types import Array, Scores, Targets
 
 KINDS = 'thumb', 'pair', 'tie', 'edit', 'demonstration', 'hindsight'
 THUMB, PAIR, TIE, EDIT, DEMONSTRATION, HINDSIGHT = range(len(KINDS))
+WRITTEN = EDIT, DEMONSTRATION
 BETA = 0.1
 FLOOR = -0.5
 """Mean log-ratio to the reference below which nothing is pushed further down."""

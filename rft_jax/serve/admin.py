@@ -1,15 +1,29 @@
 """/admin: what is live, the way back, and who teaches what."""
 
 import asyncio
+import re
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from rft_jax.feedback.records import GLOBAL, ScopeState, User, Version, of_user
-from rft_jax.feedback.schema import Invalid, boolean, identifier, integer, mapping, required, text
+from rft_jax.feedback.schema import (
+  Invalid,
+  boolean,
+  choice,
+  identifier,
+  integer,
+  mapping,
+  required,
+  text,
+)
+from rft_jax.feedback.store import Store
 from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.service import Service
+
+ROWS = 200  # of a list in one answer
+PLOTTED = 1000  # versions
 
 
 def routes(service: Service) -> APIRouter:
@@ -17,16 +31,18 @@ def routes(service: Service) -> APIRouter:
   store, auth = service.store, service.auth
 
   @router.get('/versions')
-  async def versions(request: Request, scope: str = GLOBAL) -> dict:
+  async def versions(request: Request, scope: str = GLOBAL, offset: str = '0') -> dict:
     auth.identify(request, 'admin')
     state = store.versions.state(known_scope(service, scope))
-    sizes = store.versions.sizes(scope)
-    found = [shown_version(v, sizes.get(v.version, 0)) for v in store.versions.all(scope)]
+    found = store.versions.all(scope, ROWS + 1, first(offset))
+    shown = [shown_version(v, store.versions.size(v)) for v in found[:ROWS]]
+    more = len(found) > ROWS
     return {
       'scope': scope,
       'live': state.live_version,
       'frozen': state.frozen,
-      'data': [*found, start(state)],
+      'data': shown if more else [*shown, start(state)],
+      'has_more': more,
     }
 
   @router.post('/rollback')
@@ -79,19 +95,29 @@ def routes(service: Service) -> APIRouter:
     return len(seqs)
 
   @router.get('/users')
-  async def users(request: Request) -> dict:
-    auth.identify(request, 'admin')
-    counts = store.users.counts()
-    states = {state.scope: state for state in store.versions.states()}
-    found = [u for u in store.users.all() if u.deleted_us is None]
-    data = [shown_user(u, counts.get(u.id, 0), states.get(of_user(u.id))) for u in found]
-    return {'data': data}
+  async def users(
+    request: Request,
+    offset: str = '0',
+    limit: str | None = None,
+    before: str | None = None,
+    visitors: str = 'false',
+  ) -> dict:
+    """By the number of their events; with `limit`, only those who said something or have a name,
+    or only the silent `visitors`, after the cursor `before`."""
+    me = auth.identify(request, 'admin').user.id
+    if limit is None:
+      found = store.people.most_active(ROWS + 1, first(offset))
+      return {'data': [shown_user(*one) for one in found[:ROWS]], 'has_more': len(found) > ROWS}
+    silent = choice(visitors, 'visitors', ('true', 'false')) == 'true'
+    asked = (silent, place(before), page_size(limit), me)
+    return await asyncio.to_thread(users_page, store, *asked)
 
   @router.get('/metrics')
   async def metrics(request: Request) -> dict:
     auth.identify(request, 'admin')
     reflection = store.samples.series('reflection')
-    published = [v for v in reversed(store.versions.all(GLOBAL)) if v.published_us]
+    newest = store.versions.all(GLOBAL, PLOTTED)
+    published = [v for v in reversed(newest) if v.published_us]
     return {
       'latency': store.samples.latency(),
       'reflection': [{'t_us': s.t_us, 'accuracy': s.value, **s.labels} for s in reflection],
@@ -100,6 +126,41 @@ def routes(service: Service) -> APIRouter:
     }
 
   return router
+
+
+def page_size(limit: str) -> int:
+  return integer(digits(limit, 'limit'), 'limit', 1, 500)
+
+
+def digits(value: str, param: str) -> int:
+  if not re.fullmatch('[0-9]{1,18}', value):
+    raise Invalid(f'{param} must be a number', param)
+  return int(value)
+
+
+def place(before: str | None) -> tuple[int, str] | None:
+  """A cursor of a page of users: where the one before ended. Raises Invalid."""
+  if before is None:
+    return None
+  events, _, user_id = before.partition('.')
+  return digits(events, 'before'), identifier(user_id, 'before')
+
+
+def users_page(
+  store: Store, visitors: bool, before: tuple[int, str] | None, limit: int, me: str
+) -> dict[str, Any]:
+  found = store.people.page(visitors, before, limit + 1, me)
+  last = found[limit - 1] if len(found) > limit else None
+  return {
+    'data': [shown_user(*one) for one in found[:limit]],
+    'next': last and f'{last.events}.{last.user.id}',
+    'visitors': store.people.visitors(me),
+  }
+
+
+def first(offset: str) -> int:
+  """How many rows of a list to leave out. Raises Invalid."""
+  return integer(digits(offset, 'offset'), 'offset', 0, 10**9)
 
 
 def known_scope(service: Service, scope: object) -> str:
@@ -141,7 +202,7 @@ def start(state: ScopeState) -> dict[str, Any]:
   return {'version': 0, 'parent': None, 'status': status, 'created_us': 0, 'n_events': 0}
 
 
-def shown_user(user: User, n_events: int, state: ScopeState | None) -> dict[str, Any]:
+def shown_user(user: User, n_events: int, version: int) -> dict[str, Any]:
   return {
     'user_id': user.id,
     'display': user.display,
@@ -149,7 +210,7 @@ def shown_user(user: User, n_events: int, state: ScopeState | None) -> dict[str,
     'trust': user.trust,
     'state': user.state,
     'staff': user.staff,
-    'version': state.live_version if state else 0,
+    'version': version,
     'quarantined': user.state != 'active',
     'created_us': user.created_us,
   }

@@ -14,6 +14,7 @@ from rft_jax.feedback.records import Generation, Message
 from rft_jax.serve.auth import Caller
 from rft_jax.serve.openai import Call
 from rft_jax.serve.service import Service
+from rft_jax.serve.trimming import shorter
 from rft_jax.serve.turns import Turn
 
 
@@ -22,7 +23,7 @@ class Answering:
 
   def __init__(self, service: Service, turn: Turn, call: Call, request: Request, answer: Answer):
     self.service, self.turn, self.call, self.request = service, turn, call, request
-    self.answer = answer
+    self.answer, self.dropped = answer, len(call.messages) - len(request.messages)
     self.message_id = uuid7()
     self.start = self.last = time.perf_counter()
     self.first_us = 0
@@ -87,6 +88,7 @@ class Answering:
       pair_side=side,
       ttft_us=self.first_us,
       total_us=int((time.perf_counter() - self.start) * 1e6),
+      dropped=self.dropped,
     )
 
   def measure(self, tokens: int):
@@ -96,13 +98,16 @@ class Answering:
       self.first_us = int((now - self.start) * 1e6)
       self.service.metrics.ttft.observe(now - self.start)
     elif tokens:
-      training = str(self.service.store.ledger.is_training()).lower()
+      training = str(self.service.live.stored()['training']).lower()
       self.service.metrics.itl.labels(training).observe((now - self.last) / tokens)
     self.last = now
 
 
 async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> list[Answering]:
-  """`call.n` answers with a slot each, their question stored. Raises EngineError."""
+  """`call.n` answers with a slot each, their question stored. Raises EngineError.
+
+  Where the store has the conversation, its oldest turns are dropped until the rest fits.
+  """
   seed = secrets.randbits(31) if call.seed is None else call.seed
   request = Request(
     uuid7(),
@@ -121,8 +126,22 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     call.logit_bias,
     call.top,
     uuid7(),
+    spare=service.options.max_tokens if turn.conversation is None else 1,
   )
-  requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
+  while True:
+    requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
+    try:
+      return await submit(service, turn, call, requests)
+    except EngineError as error:
+      fitting = shorter(request, error) if turn.conversation is None else None
+      if not fitting:
+        raise
+      request = fitting
+
+
+async def submit(
+  service: Service, turn: Turn, call: Call, requests: list[Request]
+) -> list[Answering]:
   tasks = [asyncio.ensure_future(service.engine.submit(one)) for one in requests]
   try:
     answers = await asyncio.gather(*tasks)

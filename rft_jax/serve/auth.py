@@ -79,7 +79,7 @@ class Auth:
     self.is_open = not store.users.has_keys()
 
   def identify(self, request: Request, scope: str, named: str = '') -> Caller:
-    """`named`: the end user that the body names; the header may do it too.
+    """`named`: the end user that the body names, where the header does not.
 
     Raises ApiError: 401 (nobody known), 403 (known, but not allowed), 404 (unknown end user).
     """
@@ -117,8 +117,6 @@ class Auth:
     if header and USERS not in caller.scopes:
       needed = f'{self.user_header} needs a key with the scope {USERS}'
       raise ApiError(403, needed, code='missing_scope')
-    if header and named and header != named:
-      raise ApiError(400, f'{self.user_header} and user name different users', 'user')
     name = header or named
     if len(name) > MAX_NAME:
       raise ApiError(400, f'the name of a user has at most {MAX_NAME} characters', 'user')

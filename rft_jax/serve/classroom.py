@@ -113,6 +113,7 @@ def opened(
         options=CanaryOptions(forbidden=tuple(filter(None, settings.forbidden))),
       ),
       functools.partial(peft.packed, learning, base_directory=model.directory),
+      student.rehearse,
     )
     student.heed = learner.heed
     tell('what has been learned is looked through')

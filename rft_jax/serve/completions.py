@@ -113,7 +113,8 @@ class Responding:
     self.headers = {'X-RFT-Message-Id': first.message_id, 'X-RFT-Version': fingerprint}
 
   def about(self, versions: tuple[int, int]) -> dict[str, Any]:
-    """What OpenAI has no place for; `choices` only where there are several."""
+    """What OpenAI has no place for; `choices` only where there are several, and `dropped`, how many
+    of the oldest messages the model was not given, only where not all fitted."""
     user_id, auth = self.caller.user.id, self.service.auth
     names = [
       {'message_id': a.message_id, 'feedback_token': auth.token(a.message_id, user_id)}
@@ -125,6 +126,7 @@ class Responding:
       'conversation_id': self.answers[0].turn.conversation_id,
       'version': dict(zip(('global', 'personal'), versions, strict=True)),
       **({'choices': names} if len(names) > 1 else {}),
+      **({'dropped': dropped} if (dropped := self.answers[0].dropped) else {}),
     }
 
   async def whole(self, request: Request) -> Response:

@@ -18,7 +18,6 @@ from rft_jax.serve.errors import ApiError
 from rft_jax.serve.service import Service
 from rft_jax.serve.sse import EventStream, event, pinged
 
-LOOK_SECONDS = 0.1  # between looks at a receipt that is being followed
 EXCERPT = 200  # characters
 
 
@@ -46,8 +45,9 @@ def routes(service: Service) -> APIRouter:
 
   @router.get('/v1/feedback/{event_id}/events')
   async def follow(request: Request, event_id: str) -> Response:
-    owned(service, request, event_id)
-    return EventStream(pinged(changes(service, event_id), service.options.ping_seconds), nothing)
+    user_id = owned(service, request, event_id).user_id
+    news = changes(service, user_id, event_id)
+    return EventStream(pinged(news, service.options.ping_seconds), nothing)
 
   @router.delete('/v1/feedback/{event_id}')
   async def retract(request: Request, event_id: str) -> dict:
@@ -106,17 +106,19 @@ def owned(service: Service, request: Request, event_id: str) -> Receipt:
   return found
 
 
-async def changes(service: Service, event_id: str) -> AsyncIterator[str]:
+async def changes(service: Service, user_id: str, event_id: str) -> AsyncIterator[str]:
   """The receipt now and at each change, until there can be none, or the server stops."""
   last = None
-  while True:
-    receipt = service.store.events.receipt(event_id)
-    if receipt and receipt != last:
-      yield event(shown(receipt))
-    if not receipt or receipt.status in ENDED or service.stopping.is_set():
-      return
-    last = receipt
-    await asyncio.sleep(LOOK_SECONDS)
+  with service.live.opened(user_id, status=False) as page:
+    while True:
+      receipt = service.store.events.receipt(event_id)
+      if receipt and receipt != last:
+        yield event(shown(receipt))
+      if not receipt or receipt.status in ENDED or page.over or service.stopping.is_set():
+        return
+      last = receipt
+      await page.woken.wait()
+      page.woken.clear()
 
 
 async def nothing():
@@ -131,7 +133,8 @@ def shown(receipt: Receipt) -> dict[str, Any]:
 
 def excerpts(service: Service, receipt: Receipt) -> dict[str, str]:
   """What was asked and answered."""
-  path = service.store.chats.path(receipt.message_id)
-  answer = path[-1].content if path else ''
-  asked = path[-2].content if len(path) > 1 else ''
-  return {'prompt': asked[:EXCERPT], 'answer': answer[:EXCERPT]}
+  chats = service.store.chats
+  answer = chats.message(receipt.message_id)
+  asked = chats.message(answer.parent_id) if answer and answer.parent_id else None
+  said = {'prompt': asked.content if asked else '', 'answer': answer.content if answer else ''}
+  return {name: text[:EXCERPT] for name, text in said.items()}

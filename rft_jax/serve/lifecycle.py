@@ -3,6 +3,7 @@ SIGTERM or SIGINT ends in order and in time. A second signal ends it at once."""
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -73,6 +74,7 @@ class Lifecycle:
     try:
       with self.prepare(self.tell) as service:
         self.server.call(self.gate.open(service, create_app(service)))
+        settle()
         self.ready(self.address)
         self.stopping.wait()
     except Stopped:
@@ -113,6 +115,13 @@ class Lifecycle:
     """The last thing: an interpreter that ends under running threads would crash."""
     if any(thread.name in THREADS for thread in threading.enumerate()):
       self.leave()
+
+
+def settle():
+  """What is there after the start, such as models and programs, stays: a collection of garbage that
+  looks through all of it would hold everybody up for a third of a second, again and again."""
+  gc.collect()
+  gc.freeze()
 
 
 class Server(uvicorn.Server):

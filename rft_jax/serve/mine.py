@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from rft_jax.feedback.records import Generation, Message, Receipt, of_user
+from rft_jax.feedback.schema import boolean, mapping, required
 from rft_jax.serve.auth import COOKIE
+from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.judging import shown
 from rft_jax.serve.service import Service
@@ -52,8 +54,20 @@ def routes(service: Service) -> APIRouter:
       'scopes': sorted(caller.scopes),
       'version': versions(service, caller.user.id),
       'model': service.options.model,
+      'max_tokens': service.options.max_tokens,
+      'most_tokens': service.options.most_tokens,
       'suggestions': list(service.options.suggestions),
+      'share': caller.user.share_global,
     }
+
+  @router.put('/v1/me/sharing')
+  async def sharing(request: Request) -> dict:
+    """Whether the caller's votes may teach everyone."""
+    user = auth.identify(request, 'feedback').user
+    body = mapping(await json_body(request), 'body', {'share'})
+    share = boolean(required(body, 'share', 'share'), 'share')
+    await asyncio.wrap_future(store.users.share(user.id, share))
+    return {'share': share}
 
   @router.delete('/v1/me')
   async def erase(request: Request) -> Response:
@@ -92,23 +106,18 @@ def routes(service: Service) -> APIRouter:
     headers = {'Content-Disposition': 'attachment; filename="adapter.safetensors"'}
     return Response(data, 200, headers, 'application/octet-stream')
 
-  @router.get('/v1/status')
-  async def status(request: Request) -> dict:
-    user = auth.identify(request, 'chat').user
-    pending = store.ledger.pending()
-    return {
-      'ready': not service.readiness.waits_for(),
-      'version': versions(service, user.id),
-      'pending_events': sum(p.events for p in pending),
-      'training': store.ledger.is_training(),
-      'frozen': store.versions.state('global').frozen,
-    }
-
   return router
 
 
 def versions(service: Service, user_id: str) -> dict[str, int]:
   return dict(zip(('global', 'personal'), service.engine.versions(user_id), strict=True))
+
+
+def model_of(generation: Generation) -> str:
+  """The name that the request had for what wrote an answer."""
+  if generation.adapter_user:
+    return 'rft'
+  return f'rft@v{generation.global_version}' if generation.global_version else 'rft:base'
 
 
 def shown_message(
@@ -125,5 +134,8 @@ def shown_message(
     'content': message.content,
     'version': version,
     'finish_reason': generation and generation.finish_reason,
+    'model': generation and model_of(generation),
+    'pair_side': generation and generation.pair_side,
+    'dropped': generation.dropped if generation else 0,
     'feedback': [shown(receipt) for receipt in given],
   }

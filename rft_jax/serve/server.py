@@ -9,7 +9,18 @@ from fastapi import FastAPI
 
 from rft_jax.feedback.store import Store
 from rft_jax.registry import UserError
-from rft_jax.serve import admin, completions, errors, judging, keys, mine, pages, shims
+from rft_jax.serve import (
+  admin,
+  agreements,
+  completions,
+  errors,
+  judging,
+  keys,
+  mine,
+  pages,
+  shims,
+  status,
+)
 from rft_jax.serve.backups import keep_copies
 from rft_jax.serve.proxies import LOOPBACK, Proxies
 from rft_jax.serve.service import Service
@@ -22,8 +33,8 @@ def create_app(service: Service) -> FastAPI:
   async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await service.auth.ensure_local()
     copies = keep_copies(service.backups, service.metrics.backup.set)
-    timed = (sweep(service), copies, service.readiness.keep_proving())
-    tasks = [asyncio.ensure_future(work) for work in timed]
+    proofs, news = service.readiness.keep_proving(), service.live.keep_looking()
+    tasks = [asyncio.ensure_future(work) for work in (sweep(service), copies, proofs, news)]
     try:
       yield
     finally:
@@ -37,7 +48,7 @@ def create_app(service: Service) -> FastAPI:
   errors.install(app)
   options = service.options
   app.add_middleware(Proxies, proxies=options.proxies, hosts=options.hosts)
-  for part in (completions, judging, mine, admin, keys, shims, pages):
+  for part in (completions, judging, mine, status, admin, agreements, keys, shims, pages):
     app.include_router(part.routes(service))
   return app
 

@@ -12,6 +12,7 @@ from rft_jax.learning.protocol import Learner
 from rft_jax.serve.auth import Auth, load_secret
 from rft_jax.serve.backups import Backups
 from rft_jax.serve.limits import Limits, Rates
+from rft_jax.serve.live import Live
 from rft_jax.serve.names import Names
 from rft_jax.serve.readiness import Readiness
 
@@ -58,6 +59,7 @@ class Service:
     self.limits = Limits(self.options.rates)
     self.readiness = Readiness(store, engine)
     self.stopping = asyncio.Event()  # Streams that have no end of their own end then.
+    self.live = Live(store, engine, self.readiness, self.stopping)
     self.running: set[Running] = set()
     self.backups = Backups(store, self.options.backup_seconds, self.options.backups)
     secret = load_secret(Path(store.db.path).with_name('secret'))

@@ -13,6 +13,7 @@ from rft_jax.serve.errors import ApiError
 
 DONE = 'data: [DONE]\n\n'
 PING = ': ping\n\n'
+UNBUFFERED = {'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no'}  # by proxies
 T = TypeVar('T')
 
 
@@ -32,7 +33,7 @@ class EventStream(Response):
     close: Callable[[], Awaitable[None]],
     headers: dict[str, str] | None = None,
   ):
-    super().__init__(headers={'Cache-Control': 'no-store', **(headers or {})})
+    super().__init__(headers={**UNBUFFERED, **(headers or {})})
     del self.headers['content-length']
     self.events, self.close = events, close
 

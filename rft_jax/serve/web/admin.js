@@ -1,10 +1,14 @@
 // The administrator's tab: curves, versions with rollback and freeze, users with quarantine.
 
+import { agreementsPart } from './agreements.js'
 import { call } from './api.js'
 import { ask } from './dialog.js'
-import { announce, button, byId, h } from './dom.js'
+import { decide } from './decisions.js'
+import { button, byId, h, on } from './dom.js'
+import { peoplePart } from './people.js'
 import { plot, rolling } from './plot.js'
 import { seconds } from './receipts.js'
+import { table } from './table.js'
 
 const percent = value => `${Math.round(value * 100)} %`
 let scope = 'global'
@@ -52,24 +56,11 @@ function plots({ latency, reflection, satisfaction, versions }) {
   ]
 }
 
-/** Asks for a reason, does it, shows everything anew. */
-async function act(question, path, body) {
-  const reason = await ask({
-    ...question,
-    danger: true,
-    field: { label: 'Reason', required: true },
-  })
-  if (reason === null) return
-  await call('POST', path, { ...body, reason })
-  announce('Done')
-  await refresh()
-}
-
 function rollback(version) {
   const text =
     `Answers come from version ${version} at once. Later lessons are set aside, and learning stops ` +
     'until you resume it.'
-  return act(
+  return decide(
     { title: `Roll back to version ${version}?`, text, action: 'Roll back' },
     '/admin/rollback',
     { scope, version },
@@ -105,29 +96,13 @@ function versionRow(row, live) {
   )
 }
 
-function table(caption, heads, rows) {
-  const head = h(
-    'tr',
-    {},
-    heads.map(name => h('th', { scope: 'col' }, name)),
-  )
-  const body = rows.length
-    ? rows
-    : [h('tr', {}, h('td', { colspan: heads.length, class: 'muted' }, 'None yet.'))]
-  return h(
-    'div',
-    { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
-    h('table', {}, h('caption', {}, caption), h('thead', {}, head), h('tbody', {}, body)),
-  )
-}
-
 function scopeChoice(users) {
   const option = (value, name) => h('option', { value, selected: value === scope }, name)
   const taught = users.filter(({ n_events: n }) => n)
-  const options = [
-    option('global', 'Everybody'),
-    ...taught.map(({ user_id: id, display }) => option(`u:${id}`, display || id)),
-  ]
+  const names = new Map([[scope, scope.replace('u:', '')]])
+  for (const { user_id: id, display } of taught) names.set(`u:${id}`, display || id)
+  names.set('global', 'Everybody')
+  const options = [...names].map(([value, name]) => option(value, name))
   const change = event => {
     scope = event.target.value
     refresh()
@@ -140,40 +115,15 @@ function scopeChoice(users) {
   )
 }
 
-function quarantineUser({ user_id: id }) {
-  const text = `Everything user ${id} has said is set aside and taught no further.`
-  return act({ title: 'Quarantine this user?', text, action: 'Quarantine' }, '/admin/quarantine', {
-    user_id: id,
-  })
-}
-
 async function quarantineEvents() {
   const field = { label: 'Ids of votes, separated by spaces', required: true }
   const ids = await ask({ title: 'Quarantine votes', action: 'Next', field })
   if (!ids) return
   const event_ids = ids.split(/[\s,]+/)
-  await act(
+  await decide(
     { title: `Quarantine ${event_ids.length} votes?`, action: 'Quarantine' },
     '/admin/quarantine',
     { event_ids },
-  )
-}
-
-function userRow(user) {
-  const set = button('Quarantine', 'quarantine', () => quarantineUser(user), {
-    disabled: user.quarantined,
-  })
-  const cells = [
-    h('span', {}, user.display && `${user.display} `, h('code', {}, user.user_id)),
-    String(user.n_events),
-    user.trust?.toFixed(2) ?? '',
-    String(user.version ?? ''),
-    user.quarantined ? h('span', { class: 'state quarantined' }, 'quarantined') : set,
-  ]
-  return h(
-    'tr',
-    { testid: 'user-row', 'data-user': user.user_id },
-    cells.map(cell => h('td', {}, cell)),
   )
 }
 
@@ -188,29 +138,27 @@ function versionsPart({ live, frozen, data }, users) {
     },
   )
   const rows = [...data].sort((a, b) => b.version - a.version).map(row => versionRow(row, live))
-  const heads = ['Version', 'State', 'Made', 'Votes', 'KL to the start', 'Action']
+  const heads = ['Version', 'State', 'Made', 'Votes', 'Distance from the start', 'Action']
   return [h('div', { class: 'bar' }, scopeChoice(users), toggle), table('Versions', heads, rows)]
 }
 
 /** Fetches and draws the whole tab. */
 export async function refresh() {
-  const paths = [
-    '/admin/metrics',
-    `/admin/versions?scope=${encodeURIComponent(scope)}`,
-    '/admin/users',
-  ]
-  const [metrics, versions, { data: users }] = await Promise.all(
-    paths.map(path => call('GET', path)),
-  )
-  const heads = ['User', 'Votes', 'Trust', 'Version', 'Action']
+  const [metrics, versions, people, agreements] = await Promise.all([
+    call('GET', '/admin/metrics'),
+    call('GET', `/admin/versions?scope=${encodeURIComponent(scope)}`),
+    peoplePart(),
+    agreementsPart(),
+  ])
   byId('admin').replaceChildren(
     h(
       'div',
       { class: 'admin-inner' },
       h('h1', {}, 'How it learns'),
       h('div', { class: 'plots' }, plots(metrics)),
-      versionsPart(versions, users),
-      table('Users', heads, users.sort((a, b) => b.n_events - a.n_events).map(userRow)),
+      agreements,
+      versionsPart(versions, people.users),
+      people.element,
       h(
         'div',
         { class: 'bar' },
@@ -219,3 +167,5 @@ export async function refresh() {
     ),
   )
 }
+
+on('rft:admin', refresh)

@@ -1,13 +1,25 @@
 // The server: JSON calls, server-sent events read with fetch (EventSource cannot POST), and ids.
 
+// What the server says about some failures, in words for visitors.
+const WORDS = {
+  context_length_exceeded: 'This message is too long for me. Please make it shorter.',
+  missing_key: 'The server does not know this browser any more. Please reload the page.',
+  too_many_running: 'Other answers of yours are still being written. Please wait for them.',
+  rate_limit: 'That was a lot at once. Please wait a little and try again.',
+  queue_full: 'Many people are asking right now. Please try again in a moment.',
+  not_ready: 'The model is still starting. Please try again in a moment.',
+  stopping: 'The server is being restarted. Please try again in a minute.',
+}
+
 let key = sessionStorage.getItem('rft.key')
 
 /** `status` is 0 when the server was not reached; `wait` is Retry-After in seconds. */
 export class ApiError extends Error {
-  constructor(message, status = 0, wait = 0) {
-    super(message)
+  constructor(message, status = 0, wait = 0, code = null) {
+    super(WORDS[code] ?? message)
     this.status = status
     this.wait = wait
+    this.code = code
   }
 
   /** Whether the same request may succeed later. */
@@ -23,13 +35,14 @@ export function useKey(value) {
 }
 
 async function failure(response) {
-  let message = `The server answered ${response.status}.`
+  let error = { message: `The server answered ${response.status}.` }
   try {
-    message = (await response.json()).error.message
+    error = (await response.json()).error ?? error
   } catch {
     // Not an envelope: a proxy's page, or nothing. The status says what there is to say.
   }
-  return new ApiError(message, response.status, Number(response.headers.get('Retry-After')) || 0)
+  const wait = Number(response.headers.get('Retry-After')) || 0
+  return new ApiError(error.message, response.status, wait, error.code)
 }
 
 /** JSON without what the server refuses in a text: NUL and halves of letters. */
@@ -89,7 +102,7 @@ export async function* complete(body, signal) {
     for await (const data of serverEvents(response)) {
       if (data === '[DONE]') return
       const chunk = JSON.parse(data)
-      if (chunk.error) throw new ApiError(chunk.error.message, 500)
+      if (chunk.error) throw new ApiError(chunk.error.message, 500, 0, chunk.error.code)
       if (chunk.rft) yield { rft: chunk.rft }
       const text = chunk.choices?.[0]?.delta?.content
       if (text) yield { text }

@@ -6,15 +6,19 @@ import * as chat from './chat.js'
 import { ask } from './dialog.js'
 import { announce, byId, on } from './dom.js'
 import { refresh as refreshDrawer, startDrawer } from './drawer.js'
+import { startLive } from './live.js'
 import { flush, openOutbox } from './outbox.js'
+import { startSettings } from './settings.js'
 import { loadConversations, markShown } from './sidebar.js'
+import { openTabs } from './tabs.js'
 import { hero } from './teach.js'
 import { Conversation } from './tree.js'
 
-const POLL = 5000 // ms between looks at the served version
+const POLL = 5000 // ms between looks at the served version, while no news of it come
 const SOON = 700 // ms after which a lesson that was taken back is usually unlearned
 let me = null
 let served = {}
+let live = false
 
 function showVersion(version) {
   const changed = Object.keys(version).some(
@@ -37,11 +41,14 @@ function notice(text) {
   byId('notice').hidden = !text
 }
 
+function showStatus({ version, ready }) {
+  showVersion(version)
+  notice(ready ? '' : 'The model is starting; answers take a little longer.')
+}
+
 async function look() {
   try {
-    const { version, ready } = await call('GET', '/v1/status')
-    showVersion(version)
-    notice(ready ? '' : 'The model is starting; answers take a little longer.')
+    showStatus(await call('GET', '/v1/status'))
   } catch (error) {
     notice(
       error.status
@@ -52,7 +59,7 @@ async function look() {
 }
 
 async function poll() {
-  if (!document.hidden) await look()
+  if (!document.hidden && !live) await look()
   setTimeout(poll, POLL)
 }
 
@@ -105,6 +112,11 @@ function startComposer() {
     chat.ask(text, byId('compare').getAttribute('aria-pressed') === 'true')
   })
   prompt.addEventListener('input', fit)
+  on('rft:draft', text => {
+    prompt.value = text
+    fit()
+    prompt.focus()
+  })
   prompt.addEventListener('keydown', event => {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
@@ -156,13 +168,18 @@ function startFrame() {
 function listen() {
   on('rft:new', fresh)
   on('rft:version', showVersion)
+  on('rft:status', showStatus)
+  on('rft:live', up => {
+    if (live && !up && !document.hidden) look()
+    live = up
+  })
   on('rft:versions', look)
   on(
     'rft:receipt',
-    ({ status }) => ['served', 'rolled_back', 'retracted'].includes(status) && look(),
+    ({ status }) => !live && ['served', 'rolled_back', 'retracted'].includes(status) && look(),
   )
   on('rft:delivered', ({ item }) => {
-    if (item.method === 'DELETE') setTimeout(look, SOON)
+    if (item.method === 'DELETE' && !live) setTimeout(look, SOON)
   })
   on('rft:conversation', ({ id, elsewhere }) => {
     if (elsewhere) return
@@ -181,10 +198,13 @@ async function start() {
   showVersion(me.version)
   chat.start(() => hero(me.suggestions ?? []))
   welcome()
+  startSettings(me)
+  openTabs(me.user_id)
   openOutbox(me.user_id)
   await loadConversations()
   await route()
   document.body.dataset.ready = 'true'
+  startLive()
   poll()
   addEventListener('visibilitychange', () => document.hidden || flush())
 }

@@ -1,17 +1,21 @@
 // The conversation: asking, streaming, stopping, branching. It owns the tree and redraws its path.
 
-import { call, complete } from './api.js'
+import { call, complete, uuid7 } from './api.js'
 import { announce, byId, emit, on } from './dom.js'
 import { pairView, shuffled } from './compare.js'
 import { forget, recall } from './feedback.js'
-import { messageView } from './message.js'
+import { horizonView, messageView } from './message.js'
 import { waiting } from './outbox.js'
 import { follow } from './receipts.js'
-import { Conversation, asPrompt } from './tree.js'
+import { sampling } from './settings.js'
+import { tellTabs } from './tabs.js'
+import { Conversation, horizonOf } from './tree.js'
 
 let tree = new Conversation()
 let views = new Map() // message -> its view
 let running = null // the AbortController of the answers being written
+let behind = false // Whether other tabs have done something to it that is not shown yet.
+let given = 0 // votes that this tab has given or taken back
 let welcome = null
 
 const log = () => byId('log')
@@ -28,9 +32,22 @@ function toEnd() {
 
 const handlers = {
   again: message => answerAgain(message),
-  retry: message => {
-    tree.remove(message)
-    answerAgain(message)
+  retry: message => tryAgain(message),
+  reword: message => {
+    const question = tree.find(message.parent_id)
+    tree.cut(question)
+    draw()
+    emit('rft:draft', question.content)
+  },
+  restart: message => {
+    const { content } = tree.find(message.parent_id)
+    emit('rft:new')
+    emit('rft:draft', content)
+  },
+  compare: message => {
+    const { a, b } = message.compared
+    a.pair = b.pair = message.compared
+    draw()
   },
   choose: (message, focus) => {
     tree.choose(message)
@@ -61,21 +78,16 @@ function viewOf(message) {
 /** Redraws the path; an empty conversation shows the welcome. */
 export function draw() {
   const path = tree.path()
+  const first = horizonOf(path)
   views = new Map(path.map(message => [message, viewOf(message)]))
-  const elements = [...views.values()].map(view => view.element)
+  const elements = path.flatMap(message => [
+    ...(message === first ? [horizonView()] : []),
+    views.get(message).element,
+  ])
   log().replaceChildren(...(elements.length ? elements : [welcome()]))
   byId('title').textContent = tree.title || 'New conversation'
   byId('send').hidden = running !== null
   byId('stop').hidden = running === null
-}
-
-function metadata(user, compare) {
-  const parent = user.stored ? user.id : user.parent_id // A stored question gets one more answer.
-  return {
-    ...(tree.id && { conversation_id: tree.id }),
-    ...(parent && { parent_message_id: parent }),
-    ...(compare && { compare }),
-  }
 }
 
 /** Fills an answer from the stream; what goes wrong is kept in it. Never throws. */
@@ -83,8 +95,9 @@ async function write(message, user, signal, compare, named) {
   const here = tree
   const body = {
     model: message.model,
-    messages: asPrompt(here.id ? [user] : here.upTo(user)), // What is stored the server knows.
-    metadata: metadata(user, compare),
+    messages: [{ role: 'user', content: user.content }], // The server knows what was before.
+    metadata: { ...here.placeOf(user), ...(compare && { compare }) },
+    ...sampling(),
   }
   try {
     for await (const piece of complete(body, signal)) {
@@ -99,7 +112,9 @@ async function write(message, user, signal, compare, named) {
     message.state = 'done'
   } catch (error) {
     message.state = error.name === 'AbortError' && message.stored ? 'stopped' : 'failed'
-    message.error = error.name === 'AbortError' ? 'Stopped before the answer began.' : error.message
+    const stopped = error.name === 'AbortError'
+    message.error = stopped ? 'Stopped before the answer began.' : error.message
+    message.refusal = error.status === 404 ? 'gone' : error.code
   }
   message.shown ??= performance.now()
 }
@@ -112,6 +127,7 @@ function adopt(here, user, message, rft, named) {
   message.parent_id = user.id
   message.version = rft.version
   message.token = rft.feedback_token
+  message.dropped = rft.dropped ?? 0
   if (!here.id) {
     here.id = rft.conversation_id
     here.title = user.content.slice(0, 60)
@@ -123,7 +139,7 @@ function adopt(here, user, message, rft, named) {
 
 function begin(user, more) {
   return tree.add({
-    id: crypto.randomUUID(),
+    id: uuid7(),
     parent_id: user.id,
     role: 'assistant',
     state: 'streaming',
@@ -140,11 +156,14 @@ async function run(work) {
   announce('The answer is being written.')
   await work(mine.signal)
   if (running === mine) running = null
+  tellTabs()
   if (here !== tree) return
   const follow = atEnd()
   draw()
   if (follow) toEnd()
-  announce('The answer is complete.')
+  const failed = tree.path().at(-1)?.state === 'failed'
+  announce(failed ? 'There is no answer.' : 'The answer is complete.')
+  if (behind) catchUp()
 }
 
 function answer(user) {
@@ -157,9 +176,22 @@ function answerAgain(message) {
   return answer(tree.find(message.parent_id))
 }
 
+/** What the server has keeps its place, and gets one more answer; else the question is asked anew. */
+function tryAgain(message) {
+  if (running) return
+  const question = tree.find(message.parent_id)
+  if (message.stored) return answer(question)
+  if (!tree.children(message.id).length) {
+    tree.remove(message)
+    return answer(question)
+  }
+  tree.cut(question)
+  return ask(question.content)
+}
+
 /** B is asked for once the server has named the question, so that both hang under the same. */
 function answerTwice(user) {
-  const [a, b] = shuffled().map(model => begin(user, { model }))
+  const [a, b] = shuffled().map((model, i) => begin(user, { model, pair_side: 'ab'[i] }))
   a.pair = b.pair = { a, b, ready: false }
   tree.choose(a)
   return run(async signal => {
@@ -185,7 +217,7 @@ export function ask(text, twice) {
   if (running) return
   const parent = tree.path().at(-1)
   const user = tree.add({
-    id: crypto.randomUUID(),
+    id: uuid7(),
     parent_id: parent?.id ?? null,
     role: 'user',
     content: text,
@@ -202,6 +234,7 @@ export function show(next) {
   stop()
   running = null
   tree = next
+  behind = false
   draw()
   toEnd()
 }
@@ -212,16 +245,39 @@ export function current() {
 
 /** Fetches a conversation of the visitor's and shows it. */
 export async function open(id) {
-  if (tree.id === id) return
-  const unsent = waiting() // Before the server is asked: what it gets later, it does not tell.
-  const loaded = Conversation.from(await call('GET', `/v1/conversations/${id}`))
-  for (const message of loaded.messages) {
-    message.stored = true
-    Object.values(message.feedback).forEach(follow)
+  if (tree.id !== id) show(await fetched(id))
+}
+
+/** A conversation as the server has it; `before`: as it is shown. */
+async function fetched(id, before) {
+  let unsent, data, seen
+  do {
+    seen = given
+    unsent = waiting() // Before the server is asked: what it gets later, it does not tell.
+    data = await call('GET', `/v1/conversations/${id}`)
+  } while (seen !== given)
+  const found = Conversation.from(data, before)
+  for (const { feedback } of found.messages) {
+    Object.values(feedback).forEach(event => event.status && follow(event))
   }
-  recall(loaded.messages, unsent)
-  loaded.prefer()
-  show(loaded)
+  recall(found.messages, unsent)
+  found.settle()
+  return found
+}
+
+/** Shows what other tabs have done to this conversation, once nothing is being written here. */
+async function catchUp() {
+  const here = tree
+  behind = running !== null
+  if (behind || !here.id) return
+  const found = await fetched(here.id, here).catch(error => error)
+  if (found.status === 404 && here === tree) emit('rft:new')
+  if (!(found instanceof Conversation) || here !== tree || running) return
+  const follow = atEnd()
+  tree = found
+  draw()
+  for (const view of views.values()) view.refresh?.()
+  if (follow) toEnd()
 }
 
 /** `hero()` makes what an empty conversation shows. */
@@ -231,6 +287,9 @@ export function start(hero) {
   on('rft:changed', refresh)
   on('rft:retracted', id => {
     const message = forget(tree.messages, id)
+    if (message?.pair) tree.settle()
     if (message) refresh(message)
   })
+  on('rft:elsewhere', catchUp)
+  on('rft:waiting', () => given++)
 }

@@ -15,8 +15,7 @@ export function shuffled() {
 }
 
 function reveal(message) {
-  const version = versionText(message.version)
-  const detail = message.model === 'rft' ? version : message.model
+  const detail = message.model === 'rft' ? versionText(message.version) : ''
   return h(
     'p',
     { class: 'reveal', testid: 'reveal' },
@@ -55,7 +54,7 @@ function choices(pair, choose) {
 
 /**
  * pair: {a, b, outcome, vote, ready}; `chosen(message)` hears which answer is gone on from.
- * Returns the element, and `paint()` for while the answers are written.
+ * Returns the element, `paint()` for while the answers are written, and `refresh()`.
  */
 export function pairView(pair, chosen) {
   const lives = { a: liveText(pair.a), b: liveText(pair.b) }
@@ -69,6 +68,8 @@ export function pairView(pair, chosen) {
     pair.outcome = outcome
     pair.vote = vote(pair.a, 'preference', value)
     draw()
+    element.querySelector('.verdict').focus({ preventScroll: true })
+    element.lastElementChild.scrollIntoView({ block: 'nearest' })
     chosen(outcome === 'b' ? pair.b : pair.a)
   }
   const draw = () => {
@@ -80,9 +81,8 @@ export function pairView(pair, chosen) {
         ]
       : [choices(pair, choose)]
     element.replaceChildren(h('div', { class: 'pair' }, cards), ...below)
-    if (pair.outcome) element.querySelector('.verdict').focus({ preventScroll: true })
   }
   draw()
   const paint = () => [lives.a, lives.b].forEach(live => live.paint())
-  return { element, paint }
+  return { element, paint, refresh: draw }
 }

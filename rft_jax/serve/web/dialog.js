@@ -3,33 +3,15 @@
 
 import { button, h } from './dom.js'
 
-/**
- * Resolves with the text of the field ('' where there is none), or null when cancelled.
- * field: {label, type, required}; `action` names the button that goes on.
- */
-export function ask({ title, text, action, danger, field }) {
+/** Resolves with the form of `fields` when it is confirmed, or null. `action` names that button. */
+export function modal({ title, text, action, danger, fields = [] }) {
   return new Promise(resolve => {
-    const input =
-      field &&
-      h('input', {
-        class: 'field',
-        testid: 'dialog-field',
-        id: 'dialog-field',
-        dir: 'auto',
-        type: field.type ?? 'text',
-        required: field.required,
-        autocomplete: 'off',
-      })
-    const label = field && h('label', { for: 'dialog-field' }, field.label)
-    const confirm = h(
-      'button',
-      { class: `button ${danger ? 'danger' : 'primary'}`, testid: 'dialog-confirm' },
-      action,
-    )
+    const kind = danger ? 'danger' : 'primary'
+    const confirm = h('button', { class: `button ${kind}`, testid: 'dialog-confirm' }, action)
     const cancel = button('Cancel', 'dialog-cancel', () => dialog.close())
     const submit = event => {
       event.preventDefault()
-      resolve(input ? input.value.trim() : '')
+      resolve(form)
       dialog.close()
     }
     const form = h(
@@ -37,8 +19,7 @@ export function ask({ title, text, action, danger, field }) {
       { onsubmit: submit },
       h('h2', { id: 'dialog-title' }, title),
       text && h('p', {}, text),
-      label,
-      input,
+      fields,
       h('div', { class: 'actions' }, confirm, cancel),
     )
     const close = () => {
@@ -52,6 +33,27 @@ export function ask({ title, text, action, danger, field }) {
     )
     document.body.append(dialog)
     dialog.showModal()
-    ;(input ?? confirm).focus()
+    ;(form.querySelector('input, select') ?? confirm).focus()
   })
+}
+
+/**
+ * Resolves with the text of the field ('' where there is none), or null when cancelled.
+ * field: {label, type, required}.
+ */
+export async function ask({ field, ...question }) {
+  const input =
+    field &&
+    h('input', {
+      class: 'field',
+      testid: 'dialog-field',
+      id: 'dialog-field',
+      dir: 'auto',
+      type: field.type ?? 'text',
+      required: field.required,
+      autocomplete: 'off',
+    })
+  const label = field && h('label', { for: 'dialog-field' }, field.label)
+  const form = await modal({ ...question, fields: field ? [label, input] : [] })
+  return form && (input ? input.value.trim() : '')
 }

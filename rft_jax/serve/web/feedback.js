@@ -5,6 +5,7 @@ import { uuid7 } from './api.js'
 import { emit, on } from './dom.js'
 import { put } from './outbox.js'
 import { receiptOf, track } from './receipts.js'
+import { tellTabs } from './tabs.js'
 
 export const CHIPS = {
   too_long: 'Too long',
@@ -76,16 +77,22 @@ function body(message, event, before) {
   }
 }
 
+/** The server tells nobody of this. */
+function ended(receipt) {
+  track(receipt)
+  tellTabs(receipt)
+}
+
 /** Takes a vote back, wherever it was given. */
 export function retract(eventId) {
   put({ id: uuid7(), method: 'DELETE', path: `/v1/feedback/${eventId}` })
-  track({ id: eventId, status: 'retracted' })
+  ended({ id: eventId, status: 'retracted' })
   emit('rft:retracted', eventId)
 }
 
 on('rft:refused', ({ item, reason }) => {
   if (item.method !== 'POST') return
-  track({ id: item.id, status: 'refused', reasons: [reason] })
+  ended({ id: item.id, status: 'refused', reasons: [reason] })
   const vote = given.get(item.id)
   if (vote?.message.feedback[vote.kind]?.id !== item.id) return
   if (vote.before) vote.message.feedback[vote.kind] = vote.before

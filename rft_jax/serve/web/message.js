@@ -1,5 +1,6 @@
 // One message: its text, its branches and, for an answer, what can be said about it.
 
+import { copyText } from './clipboard.js'
 import { announce, button, h, icon, iconButton } from './dom.js'
 import { markdown } from './markdown.js'
 import { textOf } from './tree.js'
@@ -25,20 +26,26 @@ export function liveText(message) {
   return { element, draw, paint: () => (frame ||= requestAnimationFrame(draw)) }
 }
 
+const BRANCHES = {
+  assistant: ['Answers to the same question', 'Earlier answer', 'Later answer'],
+  user: ['What you asked at this point', 'Earlier question', 'Later question'],
+}
+
 function branches(message, tree, choose) {
   const all = tree.siblings(message)
   if (all.length < 2) return []
   const at = all.indexOf(message)
+  const [name, earlier, later] = BRANCHES[message.role]
   const go = step => () => choose(all[at + step], step < 0 ? 'branch-left' : 'branch-right')
   const count = h('span', { class: 'count', testid: 'branch' }, `${at + 1}/${all.length}`)
-  const left = iconButton('left', 'Earlier answer', 'branch-left', go(-1), { disabled: at === 0 })
-  const right = iconButton('right', 'Later answer', 'branch-right', go(1), {
+  const left = iconButton('left', earlier, 'branch-left', go(-1), { disabled: at === 0 })
+  const right = iconButton('right', later, 'branch-right', go(1), {
     disabled: at === all.length - 1,
   })
   return [
     h(
       'span',
-      { class: 'branches', role: 'group', 'aria-label': 'Answers to the same question' },
+      { class: 'branches', role: 'group', 'aria-label': name },
       left,
       count,
       right,
@@ -47,17 +54,24 @@ function branches(message, tree, choose) {
 }
 
 async function copy(message) {
-  await navigator.clipboard.writeText(textOf(message))
-  announce('Copied')
+  announce((await copyText(textOf(message))) ? 'Copied' : 'This browser does not allow copying.')
 }
 
-function failure(message, retry) {
+/** What went wrong, and the way on. */
+function failure(message, tree, handlers) {
+  const unsent = !tree.find(message.parent_id).stored
+  const ways = {
+    gone: () => button('Start a new conversation', 'restart', () => handlers.restart(message)),
+    context_length_exceeded: () => button('Change it', 'reword', () => handlers.reword(message)),
+  }
+  const again = () => button('Try again', 'retry', () => handlers.retry(message))
   return h(
     'div',
     { class: 'failure', role: 'alert', testid: 'failure' },
     icon('warn'),
     h('span', { dir: 'auto' }, message.error),
-    button('Try again', 'retry', retry),
+    ((unsent && ways[message.refusal]) || again)(),
+    branches(message, tree, handlers.choose),
   )
 }
 
@@ -66,14 +80,35 @@ export function versionText(version) {
   return `model v${version.global}` + (version.personal ? `, yours v${version.personal}` : '')
 }
 
-function userView(message) {
+function userView(message, tree, handlers) {
   const text = h('div', { class: 'bubble', dir: 'auto' }, message.content)
-  return h('article', { class: 'message user', testid: 'user-message', 'aria-label': 'You' }, text)
+  const others = branches(message, tree, handlers.choose)
+  const props = { class: 'message user', testid: 'user-message', 'aria-label': 'You' }
+  return h('article', props, text, others)
 }
 
-/** handlers: {again(message), retry(message), choose(message, focus)}. */
+/** A line between what the model no longer reads and what it does. */
+export function horizonView() {
+  const text = 'This conversation is long: I no longer read what is above this line.'
+  return h('p', { class: 'horizon', role: 'note', testid: 'horizon' }, h('span', {}, text))
+}
+
+/** Above an answer that was compared with another: which was better, and a way to see both. */
+function comparedMark(message, handlers) {
+  const { outcome, a } = message.compared
+  const which = (outcome === 'a') === (message === a) ? 'this one' : 'the other one'
+  const text = { tie: 'You found two answers equally good', both_bad: 'You found both answers bad' }
+  const show = button('Show both', 'show-both', () => handlers.compare(message), { class: 'link' })
+  const said = text[outcome] ?? `You liked ${which} better`
+  return h('p', { class: 'edited', testid: 'compared' }, icon('columns'), said, show)
+}
+
+/**
+ * handlers: {again(message), retry(message), reword(message), restart(message), compare(message),
+ * choose(message, focus)}.
+ */
 export function messageView(message, tree, handlers) {
-  if (message.role === 'user') return { element: userView(message), paint() {} }
+  if (message.role === 'user') return { element: userView(message, tree, handlers), paint() {} }
   const live = liveText(message)
   const top = h('div', {})
   const element = h(
@@ -91,7 +126,8 @@ export function messageView(message, tree, handlers) {
   )
   if (message.state === 'streaming') return { element, paint: live.paint }
   if (message.state === 'failed') {
-    element.append(failure(message, () => handlers.retry(message)))
+    if (!message.content) live.element.remove()
+    element.append(failure(message, tree, handlers))
     return { element, paint() {} }
   }
   const changed = () => {
@@ -100,6 +136,7 @@ export function messageView(message, tree, handlers) {
       ...('edit' in message.feedback
         ? [editedMark(message, text => writeText(live.element, text))]
         : []),
+      ...(message.compared?.outcome ? [comparedMark(message, handlers)] : []),
     )
   }
   const more = [

@@ -3,15 +3,22 @@
 
 import { call } from './api.js'
 import { emit } from './dom.js'
+import { tellTabs } from './tabs.js'
 
 let prefix = ''
 let timer = 0
 let failures = 0
+let sending = Promise.resolve()
 
 /** What waits, oldest first: ids sort by the time they were made. */
 export function waiting() {
   const keys = Object.keys(localStorage).filter(key => prefix && key.startsWith(prefix))
   return keys.sort().map(key => JSON.parse(localStorage.getItem(key)))
+}
+
+/** Whether a vote waits here still, as far as this browser knows. */
+export function isWaiting(id) {
+  return localStorage.getItem(prefix + id) !== null
 }
 
 /** Votes belong to the visitor who gave them: another user of this browser never sends them. */
@@ -24,6 +31,7 @@ export function openOutbox(userId) {
 export function put(item) {
   localStorage.setItem(prefix + item.id, JSON.stringify(item))
   emit('rft:waiting', item)
+  tellTabs()
   flush()
 }
 
@@ -32,6 +40,7 @@ async function deliver(item) {
     const answer = await call(item.method, item.path, item.body)
     localStorage.removeItem(prefix + item.id)
     emit('rft:delivered', { item, answer })
+    tellTabs()
   } catch (error) {
     if (error.passing) throw error
     localStorage.removeItem(prefix + item.id)
@@ -53,10 +62,10 @@ async function deliverAll() {
   }
 }
 
-/** Sends what waits; one tab at a time, where the browser has locks. */
+/** Sends what waits; one tab at a time, where the browser has locks (not over plain http). */
 export function flush() {
   clearTimeout(timer)
-  if (!navigator.locks) return deliverAll()
+  if (!navigator.locks) return (sending = sending.then(deliverAll))
   return navigator.locks.request(prefix, deliverAll)
 }
 

@@ -1,24 +1,37 @@
 // What became of a vote: saved, learning, learned; or why not.
 
-import { call, request, serverEvents } from './api.js'
+import { call } from './api.js'
 import { announce, emit, h, icon, on } from './dom.js'
+import { flush, isWaiting } from './outbox.js'
 
 const KEPT = 'Kept on this device, sent when you are online again'
 const ENDS = {
   served: 'Learned',
   refused: 'Not saved',
   quarantined: 'Kept aside for review',
+  not_learned: 'Not learned',
   rejected: 'Not learned',
   rolled_back: 'Rolled back',
   retracted: 'Undone',
   superseded: 'Replaced by a later vote',
 }
 const QUIET = new Set(['retracted', 'superseded'])
-const STREAMS = 2 // A browser opens six connections to a server; the answers need some.
+// Reasons by their code word; others are shown as the server says them.
+const PLAIN = {
+  unread: 'the answer was on the screen too briefly to be read',
+  unchanged: 'the correction equals the answer',
+  swollen: 'the correction is very much longer than the answer',
+  incomplete: 'the answer was not complete',
+  KL: 'it would have changed too many other answers; try a smaller change',
+}
+const STAGES = { ack: 'saved', queue: 'waited', step: 'learned', publish: 'put to use' }
+const RANKS = { local: 0, queued: 1, training: 2, applied: 3 }
+const NEWS = 30_000 // ms between looks at what news are pushed of, in case that one went astray
 
 const receipts = new Map()
 const followed = new Set()
-let streams = 0
+const early = new Map() // news of votes that the server has, which this page does not know yet
+let live = false // whether news come by themselves
 
 export function seconds(ms) {
   return `${(ms / 1000).toFixed(1)} s`
@@ -41,11 +54,17 @@ export function track(news) {
   }
 }
 
+/** A reason in words for visitors, without its code word. */
+function plain(reason) {
+  const [code] = reason.split(/\W/, 1)
+  return PLAIN[code] ?? reason.replace(/^\w+: /, '')
+}
+
 function line({ status, reasons, applied_version: version, latency_ms: latency }) {
   const details = []
   if (status === 'served' && version !== null) details.push(`yours v${version}`)
   if (status === 'served' && latency?.total) details.push(seconds(latency.total))
-  const why = (reasons ?? []).map(reason => reason.replace(/^\w+: /, '')) // Without its code word.
+  const why = (reasons ?? []).map(plain)
   const reason = status === 'served' || QUIET.has(status) ? '' : why.join('; ')
   return [ENDS[status], ...details].join(', ') + (reason && `: ${reason}`)
 }
@@ -62,7 +81,7 @@ function steps(receipt) {
 
 function title({ latency_ms: latency }) {
   const parts = Object.entries(latency ?? {}).filter(([name, ms]) => name !== 'total' && ms)
-  return parts.map(([name, ms]) => `${name} ${seconds(ms)}`).join(' · ')
+  return parts.map(([name, ms]) => `${STAGES[name] ?? name} ${seconds(ms)}`).join(' · ')
 }
 
 function paint(view) {
@@ -85,40 +104,54 @@ export function receiptView(id) {
   return view
 }
 
-async function stream(id) {
-  streams++
-  try {
-    const response = await request('GET', `/v1/feedback/${id}/events`)
-    for await (const data of serverEvents(response)) track({ ...JSON.parse(data), id })
-  } finally {
-    streams--
-  }
+/** Ids of what the server may have news of, oldest first. */
+export function unfinished() {
+  return [...followed].filter(id => !(receipts.get(id).status in ENDS))
 }
 
-async function news(id) {
-  if (streams < STREAMS) await stream(id)
-  else track(await call('GET', `/v1/feedback/${id}`))
+/** What was answered may be older than what was pushed meanwhile. */
+function isOld({ id, status }) {
+  const rank = status => RANKS[status] ?? 4
+  const known = receipts.get(id)
+  return known && rank(known.status) > rank(status)
+}
+
+async function ask(id) {
+  try {
+    track(await call('GET', `/v1/feedback/${id}`))
+  } catch (error) {
+    if (!error.passing) track({ id, status: 'refused', reasons: [error.message] })
+  }
 }
 
 /** Brings news of a vote that the server has, until there can be none. */
 export async function follow(receipt) {
-  track(receipt)
+  for (const news of [receipt, early.get(receipt.id)]) if (news && !isOld(news)) track(news)
+  early.delete(receipt.id)
   if (followed.has(receipt.id)) return
   followed.add(receipt.id)
-  for (
-    let pause = 500;
-    !(receipts.get(receipt.id).status in ENDS);
-    pause = Math.min(10_000, pause * 2)
-  ) {
-    try {
-      await news(receipt.id)
-    } catch (error) {
-      const passing = error.passing ?? true // A stream that breaks off is asked for again.
-      if (!passing) return track({ id: receipt.id, status: 'refused', reasons: [error.message] })
-    }
+  let asked = Date.now()
+  for (let pause = 500; ; pause = Math.min(10_000, pause * 2)) {
     await new Promise(resolve => setTimeout(resolve, pause))
+    if (receipts.get(receipt.id).status in ENDS) return
+    if (live && Date.now() - asked < NEWS) continue
+    asked = Date.now()
+    await ask(receipt.id)
   }
 }
+
+on('rft:live', up => {
+  live = up
+})
+
+// The server has what this browser has not been told that it has: it is sent, and answered, now.
+on('rft:news', receipt => {
+  if (!isWaiting(receipt.id)) return track(receipt)
+  early.set(receipt.id, receipt)
+  flush()
+})
+
+on('rft:told', track)
 
 on('rft:delivered', ({ item, answer }) => {
   if (item.method === 'POST' && receipts.get(item.id)?.status !== 'retracted') follow(answer)

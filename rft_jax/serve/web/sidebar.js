@@ -3,6 +3,7 @@
 import { call } from './api.js'
 import { ask } from './dialog.js'
 import { byId, emit, h, iconButton, on } from './dom.js'
+import { tellTabs } from './tabs.js'
 
 let conversations = []
 let shown = null
@@ -45,6 +46,7 @@ async function remove(id, name) {
   await call('DELETE', `/v1/conversations/${id}`)
   conversations = conversations.filter(conversation => conversation.id !== id)
   draw()
+  tellTabs()
   if (id === shown) emit('rft:new')
 }
 
@@ -57,6 +59,8 @@ export async function loadConversations() {
   conversations = (await call('GET', '/v1/conversations')).data
   draw()
 }
+
+on('rft:elsewhere', loadConversations)
 
 on('rft:conversation', ({ id, title, elsewhere }) => {
   conversations.unshift({ id, title })

@@ -8,6 +8,8 @@ import { liveText, versionText } from './message.js'
 import { receiptView, seconds } from './receipts.js'
 import { editor } from './votes.js'
 
+const FAILED = new Set(['refused', 'rejected', 'not_learned', 'quarantined', 'rolled_back'])
+
 /** One lesson: the same question under the same parent, asked greedily, before and after. */
 class Lesson {
   constructor(suggestion, panel) {
@@ -112,7 +114,7 @@ class Lesson {
         { class: 'lesson-hint', dir: 'auto' },
         hint || 'Change the answer to what you would rather read.',
       ),
-      editor(better ?? said, teach, null, or),
+      editor(better ?? said, said, teach, null, or),
     )
     this.steps.querySelector('textarea').focus()
   }
@@ -126,7 +128,7 @@ class Lesson {
   heard(receipt) {
     if (receipt.id !== this.vote) return
     if (receipt.status === 'served') this.show(receipt)
-    else if (['refused', 'rejected', 'quarantined', 'rolled_back'].includes(receipt.status)) {
+    else if (FAILED.has(receipt.status)) {
       this.steps.append(button('Teach it differently', 'lesson-again', () => this.offer()))
     }
   }

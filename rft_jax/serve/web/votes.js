@@ -8,12 +8,13 @@ import { textOf } from './tree.js'
 /** Gives, changes or takes back: a click on what is already given takes it back. */
 function toggle(message, kind, value, same) {
   const now = message.feedback[kind]
-  if (now && same(now.value)) {
-    delete message.feedback[kind]
-    retract(now.id)
-    return now.id
-  }
-  return vote(message, kind, value)
+  return now && same(now.value) ? takeBack(message, now) : vote(message, kind, value)
+}
+
+function takeBack(message, { id, kind }) {
+  delete message.feedback[kind]
+  retract(id)
+  return id
 }
 
 function thumb(message, label, act) {
@@ -36,11 +37,19 @@ function stars(message, act) {
   return h('div', { class: 'stars', role: 'group', 'aria-label': 'Rating' }, buttons)
 }
 
+const INVISIBLE = /^[\s\p{Z}\p{Cc}\p{Cf}\u115f\u1160\u2800\u3164\uffa0]*$/u
+
+/** Why a correction would teach nothing; '' where it would. */
+function refusal(text, original) {
+  if (INVISIBLE.test(text)) return 'Please write the answer that you would rather read.'
+  return text.trimEnd() === original.trimEnd() ? 'Nothing is changed yet.' : ''
+}
+
 /**
- * An editor for a correction: `start` is the text to begin with, `save` gets the corrected text.
- * Ctrl+Enter saves, Escape cancels. `more` are further actions.
+ * An editor for a correction of `original`: `start` is the text to begin with, `save` gets the
+ * corrected text. Ctrl+Enter saves, Escape cancels. `more` are further actions.
  */
-export function editor(start, save, cancel, more = []) {
+export function editor(start, original, save, cancel, more = []) {
   const area = h('textarea', {
     class: 'field',
     testid: 'edit-text',
@@ -49,14 +58,20 @@ export function editor(start, save, cancel, more = []) {
     rows: Math.min(14, Math.max(3, start.split('\n').length + start.length / 80)),
     value: start,
   })
-  const done = event => !isRepeat(event) && area.value.trim() && save(area.value.trimEnd())
+  const note = h('p', { class: 'muted small', role: 'status', testid: 'edit-note' })
+  const done = event => {
+    if (isRepeat(event)) return
+    note.textContent = refusal(area.value, original)
+    if (note.textContent) area.focus()
+    else save(area.value.trimEnd())
+  }
   area.addEventListener('keydown', event => {
     if (event.key === 'Escape') cancel?.()
     else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) done(event)
   })
   const actions = [button('Teach this', 'edit-save', done, { class: 'button primary' }), ...more]
   if (cancel) actions.push(button('Cancel', 'edit-cancel', cancel))
-  return h('div', { class: 'editor' }, area, h('div', { class: 'actions' }, actions))
+  return h('div', { class: 'editor' }, area, note, h('div', { class: 'actions' }, actions))
 }
 
 /** Chips and free text; `save` gets (text, tags). */
@@ -115,7 +130,7 @@ export function voteBar(message, changed, more = []) {
   })
   const panel = h('div', { class: 'vote-panel' })
   const notes = h('div', { class: 'receipts' })
-  const shown = new Set(Object.values(message.feedback).map(event => event.id))
+  const shown = new Set()
   bar.append(row, panel, notes)
 
   const act = click => event => {
@@ -133,11 +148,12 @@ export function voteBar(message, changed, more = []) {
   const openEditor = () => {
     const save = content => {
       close('edit')
-      if (content === textOf(message)) return
-      show(vote(message, 'edit', { content }))
+      const before = message.feedback.edit
+      if (before && content === message.content) show(takeBack(message, before))
+      else show(vote(message, 'edit', { content }))
       changed()
     }
-    panel.replaceChildren(editor(textOf(message), save, () => close('edit')))
+    panel.replaceChildren(editor(textOf(message), textOf(message), save, () => close('edit')))
     panel.querySelector('textarea').focus()
     panel.scrollIntoView({ block: 'nearest' })
   }
@@ -151,6 +167,7 @@ export function voteBar(message, changed, more = []) {
     panel.scrollIntoView({ block: 'nearest' })
   }
   bar.repaint = () => {
+    for (const { id } of Object.values(message.feedback)) shown.add(id)
     const focused = row.contains(document.activeElement) && document.activeElement.dataset.testid
     const pressed = kind => ({ 'aria-pressed': String(kind in message.feedback) })
     row.replaceChildren(

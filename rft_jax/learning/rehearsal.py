@@ -1,0 +1,190 @@
+"""A personal candidate answers before anybody is served by it: what was written must come out, and
+nothing may come out garbled."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rft_jax.engine.codec import Codec
+from rft_jax.learning.lessons import Lesson, Said
+from rft_jax.learning.packed import arrange, fitted, width_of
+from rft_jax.learning.programs import Programs
+from rft_jax.learning.rewriting import Rewriter
+from rft_jax.objectives import feedback as kinds
+from rft_jax.sampling import make_rollout
+from rft_jax.types import Prompts, PyTree
+
+ROWS = 24  # answers at once
+WRITTEN, OTHER = 7, 2  # samples for a question whose answer a user wrote, and for any other
+ANCHORS = 8  # that are answered, greedily
+ROOM = 16  # tokens that an answer may be longer than what was taught
+NEWS = 4.0  # nats by which a token must have become likelier than it ever was to be odd,
+ODD = 0.02  # and the share of odd tokens from which on an answer is garbled
+REPEATED = 0.5  # the share of 3-grams that occurred before, from which on it is
+
+UNSAID = (
+  'not_learned: this model could not learn to give this answer; its answers stay as they were'
+)
+GARBLED = (
+  'not_learned: this model could not learn this without garbling its answer to the question; '
+  'its answers stay as they were'
+)
+SPREAD = (
+  'not_learned: this model could not learn this without garbling its answers to other questions; '
+  'its answers stay as they were'
+)
+
+
+class Tried(NamedTuple):
+  """A candidate: adapters before and after, over base, and what it was to learn."""
+
+  base: PyTree
+  before: PyTree
+  after: PyTree
+  lessons: Sequence[Lesson]
+  seed: int
+
+
+class Cue(NamedTuple):
+  """A question to a candidate. answers: what may be said where it is known, greedily; anchor:
+  whether it is about something else than what was taught."""
+
+  prompt: tuple[int, ...]
+  greedy: bool
+  answers: tuple[tuple[int, ...], ...] = ()
+  anchor: bool = False
+
+
+class Rehearsal:
+  def __init__(
+    self,
+    programs: Programs,
+    rewriter: Rewriter,
+    codec: Codec,
+    anchors: Sequence[Said],
+    context: int,
+    rows: int,
+  ):
+    """rewriter: whose ends of an answer are taken; rows: of a part (see `packed.arrange`)."""
+    self.programs, self.codec, self.context, self.rows = programs, codec, context, rows
+    self.options, self.most = rewriter.options, context // 2
+    self.anchors = list(dict.fromkeys(said.prompt for said in anchors))
+    self.usual = max(len(said.answer) for said in anchors)
+    rollout = make_rollout(programs.policy.decoder, 1, self.most, chunk=self.most)
+
+    def sample(weights, base, adapter, prompts: Prompts, options, seed):
+      params = programs.joined(weights, base, adapter)
+      return rollout(params, prompts, options, jax.random.key(seed), jnp.int32(0))
+
+    self.sample = jax.jit(sample)
+
+  def verdicts(
+    self, weights: PyTree, tried: Sequence[Tried], heed: Callable[[], None] = lambda: None
+  ) -> list[str]:
+    """Of each candidate, in words for its user why it may not be served; '' where it may. The same
+    arguments give the same verdicts. heed: called before each program."""
+    return [self.verdict(weights, one, heed) for one in tried]
+
+  def verdict(self, weights: PyTree, one: Tried, heed: Callable[[], None]) -> str:
+    cues = self.cues(one.lessons, one.seed)
+    said: list[tuple[int, ...]] = []
+    for start in range(0, len(cues), ROWS):
+      heed()
+      said += self.say(weights, one, cues[start : start + ROWS], start)
+    replies = list(zip(cues, said, strict=True))
+    if any(cue.answers and not self.among(ids, cue.answers) for cue, ids in replies):
+      return UNSAID
+    heed()
+    garbled = self.garbled(weights, one, cues, said)
+    if any(bad and not cue.anchor for cue, bad in zip(cues, garbled, strict=True)):
+      return GARBLED
+    return SPREAD if any(garbled) else ''
+
+  def cues(self, lessons: Sequence[Lesson], seed: int) -> list[Cue]:
+    """The questions of new lessons, most often those that somebody wrote an answer to, and some
+    anchors."""
+    new = [lesson for lesson in lessons if not lesson.replay]
+    found: list[Cue] = []
+    for prompt in dict.fromkeys(lesson.better.prompt for lesson in new):
+      about = [lesson for lesson in new if lesson.better.prompt == prompt]
+      answers = tuple(lesson.better.answer for lesson in about if written(lesson))
+      found.append(Cue(prompt, True, answers))
+      found += [Cue(prompt, False)] * (WRITTEN if answers else OTHER)
+    draw = np.random.default_rng(seed).permutation(len(self.anchors))[:ANCHORS]
+    return found + [Cue(self.anchors[i], True, anchor=True) for i in draw]
+
+  def among(self, ids: Sequence[int], answers: Sequence[Sequence[int]]) -> bool:
+    """Whether a text is one of the answers, as far as it was let speak."""
+    return any(
+      self.codec.text(ids).strip() == self.codec.text(answer[: self.most]).strip()
+      for answer in answers
+    )
+
+  def say(
+    self, weights: PyTree, one: Tried, cues: Sequence[Cue], first: int
+  ) -> list[tuple[int, ...]]:
+    """The answers of a candidate to at most ROWS cues; first: the number of the first one."""
+    tokens = np.zeros((ROWS, self.context), np.int32)
+    valid = np.zeros(tokens.shape, bool)
+    warm = np.zeros((ROWS, 1), np.float32)
+    for i in range(ROWS):
+      prompt = cues[i % len(cues)].prompt[-self.context :]
+      tokens[i, -len(prompt) :], valid[i, -len(prompt) :] = prompt, True
+      warm[i] = i < len(cues) and not cues[i].greedy
+    both = np.ones((ROWS, 2), np.float32)
+    prompts = Prompts(tokens, valid, np.arange(first, first + ROWS, dtype=np.int32))
+    prompts = prompts.replace(adapters=both)
+    taught = max((len(lesson.better.answer) for lesson in one.lessons), default=0)
+    most = np.int32(min(self.most, max(taught, self.usual) + ROOM))
+    options = self.options.replace(temperature=warm, max_new=most)
+    e = jax.device_get(
+      self.sample(weights, one.base, one.after, prompts, options, np.uint32(one.seed))
+    )
+    return [tuple(map(int, e.tokens[i, e.target[i]])) for i in range(len(cues))]
+
+  def garbled(
+    self, weights: PyTree, one: Tried, cues: Sequence[Cue], said: Sequence[tuple[int, ...]]
+  ) -> list[bool]:
+    """Which answers are no language: empty, repetitive, or with tokens that neither the reference
+    nor the version before would have said there and that nobody taught."""
+    taught = {id for lesson in one.lessons for id in lesson.better.answer}
+    texts = [Said(cue.prompt, ids) for cue, ids in zip(cues, said, strict=True)]
+    news = self.news(weights, one, texts)
+    found = []
+    for text, gained in zip(texts, news, strict=True):
+      ids = fitted(text, self.context).answer
+      odd = [gain > NEWS and id not in taught for id, gain in zip(ids, gained, strict=True)]
+      found.append(
+        not self.codec.text(ids).strip() or sum(odd) > ODD * len(odd) or repeated(ids) > REPEATED
+      )
+    return found
+
+  def news(self, weights: PyTree, one: Tried, texts: Sequence[Said]) -> list[np.ndarray]:
+    """How much likelier each token of each answer is than the reference and the version before had
+    it, whichever had it likelier, in nats."""
+    rows = [Lesson(i, kinds.DEMONSTRATION, 0.0, said) for i, said in enumerate(texts)]
+    layout = arrange(rows, [], self.rows, width_of(texts, self.context))
+    gained = []
+    for part in layout.parts:
+      look = lambda adapter, share, part=part: self.programs.look(
+        weights, one.base, adapter, np.float32(share), part
+      )
+      states = look(one.after, 1), look(one.before, 0), look(one.before, 1)
+      seen = jax.device_get(self.programs.peek(weights, one.base, one.after, part, *states))
+      gained.append(seen.logp - np.maximum(seen.ref_logp, seen.old_logp))
+    targets = [part.rows.target for part in layout.parts]
+    return [gained[part][slot][targets[part][slot]] for part, slot in layout.places]
+
+
+def written(lesson: Lesson) -> bool:
+  """Whether a user wrote the very answer that is to be given to the lesson's question."""
+  return lesson.kind in kinds.WRITTEN and lesson.own
+
+
+def repeated(ids: Sequence[int]) -> float:
+  """The share of 3-grams that have occurred before."""
+  grams = list(zip(ids, ids[1:], ids[2:], strict=False))
+  return 1 - len(set(grams)) / len(grams) if grams else 0.0
