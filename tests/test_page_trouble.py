@@ -82,6 +82,20 @@ def test_a_vote_that_is_not_learned_says_why(visit):
   expect(receipt).to_have_text('Kept aside for review: looks like it holds a email')
 
 
+def test_a_vote_that_could_not_be_learned_says_why(visit):
+  me = visit()
+  me.server.learner.step_s = 1.0
+  answer = me.ask('Hello')
+  me.correct(answer, 'Zyx wvu!')
+  expect(answer.get_by_test_id('receipt')).to_have_attribute('data-status', 'training')
+  why = '["not_learned: this model cannot write it"]'
+  query = "UPDATE event_gate SET state = 'quarantined', reasons_json = ? WHERE event_seq = ?"
+  seq = me.given()[0].seq
+  me.server.store.db.write('test', lambda c: c.execute(query, (why, seq))).result(5)
+  expect(answer.get_by_test_id('receipt')).to_have_text('Not learned: this model cannot write it')
+  expect(answer.get_by_test_id('receipt')).to_have_attribute('data-status', 'not_learned')
+
+
 def test_a_refused_vote_does_not_look_given(visit):
   me = visit()
   answer = me.ask('Hello')

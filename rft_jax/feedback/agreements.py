@@ -19,8 +19,8 @@ SELECT * FROM wish w WHERE (:state IS NULL OR state = :state) AND (:before IS NU
   AND EXISTS (SELECT 1 FROM supporter s WHERE s.wish_id = w.id) ORDER BY id DESC LIMIT :limit
 """
 GIVEN = f"""
-SELECT e.*, g.state, g.reasons_json, s.form, s.raises, s.lowers FROM supporter s
-CROSS JOIN feedback_event e ON e.seq = s.event_seq
+SELECT e.*, u.display, g.state, g.reasons_json, s.form, s.raises, s.lowers FROM supporter s
+CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
 CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.wish_id = ? ORDER BY s.created_us, s.user_id LIMIT {AUTHORS}
 """
@@ -123,7 +123,7 @@ def author(row: sqlite3.Row, vote: Vote, origin: str, now_us: int, rules: Rules)
   user = vote.user
   return Supporter(
     user_id=user.id,
-    display=user.display,
+    display=row['display'],
     trust=user.trust,
     young=now_us - user.created_us < rules.young_us,
     origin=origin,
