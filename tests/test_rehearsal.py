@@ -104,7 +104,7 @@ def test_a_question_stands_on_its_own_where_its_answer_does_not_need_what_came_b
     (student().weights, student().nothing, student().fresh(0)['adapter']), Alone(said, prompt)
   )
   assert stands(Said((*before, *ASKED), answer(ASKED)), ASKED)
-  assert not stands(Said((*before, *ASKED), answer(ASKED)), question(PLAIN, 12, 12))
+  assert not stands(Said(ASKED, answer(ASKED)), question(PLAIN, 12, 12))
 
 
 def test_what_a_lesson_says_elsewhere_is_left_out_where_it_does_not_hold_or_fit():
