@@ -38,6 +38,8 @@ BAD = [
   ('preference', {'outcome': 'a', 'a': OTHER, 'b': TARGET}),
   ('preference', {'outcome': 'a', 'a': TARGET}),
   ('edit', {'content': ''}),
+  ('edit', {'content': ' \n\t\u3000'}),
+  ('edit', {'content': '\u200b\ufeff'}),
   ('edit', {'content': 'x' * 33_000}),
   ('edit', {'content': 'a\0b'}),
   ('edit', {'content': 'a\ud800b'}),
@@ -173,7 +175,17 @@ def test_a_thumbs_down_weighs_half_and_trust_scales_what_is_shared():
   assert gates.shared(down, User('s', staff=True), Rules()).weight == 0.5
 
 
-def vote(seq, user='', origin=None, trust=0.5, age_us=10**12, staff=False, kind='binary'):
+def vote(
+  seq,
+  user='',
+  origin=None,
+  trust=0.5,
+  age_us=10**12,
+  staff=False,
+  kind='binary',
+  keyed=False,
+  origins='',
+):
   now = START_US
   author = User(
     user or f'user{seq}',
@@ -181,12 +193,13 @@ def vote(seq, user='', origin=None, trust=0.5, age_us=10**12, staff=False, kind=
     trust_a=4 * trust,
     trust_b=4 - 4 * trust,
     created_us=now - age_us,
+    keyed=keyed,
   )
   event = Event(
     seq, str(seq), '', author.id, TARGET, None, kind, {}, '', (), 'api', now, now, None, 'i', 'd',
     origin, 0, 0,
   )  # fmt: skip
-  return Vote(event, author)
+  return Vote(event, author, frozenset(origins))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +214,12 @@ def vote(seq, user='', origin=None, trust=0.5, age_us=10**12, staff=False, kind=
     ([vote(1, origin='a'), vote(2, origin='b'), vote(3)], True),
     ([vote(1, 'x', 'a'), vote(2, 'x', 'b'), vote(3)], False),
     ([vote(n, age_us=5, kind='edit') for n in range(5)], False),
-    ([vote(n, age_us=5) for n in range(5)], True),
+    ([vote(n, age_us=5) for n in range(5)], False),
+    ([vote(n, age_us=5, origin=str(n)) for n in range(5)], False),
+    ([vote(n, age_us=5) for n in range(5)] + [vote(7), vote(8)], True),
+    ([vote(n, origin='a', keyed=True) for n in range(3)], True),
+    ([vote(1, 'x', 'a'), vote(2, 'x', 'b'), vote(3, 'y', 'b'), vote(4)], False),
+    ([vote(1, origins='ab'), vote(2, origins='bc'), vote(3, origins='cd')], False),
     ([vote(1, staff=True)], True),
   ],
 )
@@ -209,7 +227,9 @@ def test_quorum(votes, allowed):
   assert gates.quorum(votes, START_US, Rules()) is allowed
 
 
-@pytest.mark.parametrize('active, needed', [(0, 3), (9, 3), (10, 4), (16, 4), (17, 5), (400, 20)])
+@pytest.mark.parametrize(
+  'active, needed', [(0, 3), (14, 3), (15, 4), (20, 5), (50, 11), (51, 11), (200, 21)]
+)
 def test_a_crowd_takes_more_to_agree(active, needed):
   agree = lambda n: gates.quorum([vote(i) for i in range(n)], START_US, Rules(), lambda: active)
   assert agree(needed) and not agree(needed - 1)
@@ -223,5 +243,29 @@ def test_words_agree_only_with_the_same_words():
   direction = lambda kind, value, **more: gates.direction(feedback(TARGET, kind, value, **more))
   assert direction('edit', {'content': 'Paris.'}) == direction('edit', {'content': 'paris'})
   assert direction('edit', {'content': 'Paris'}) != direction('edit', {'content': 'Rome'})
-  assert direction('rating', {'score': 5}) == direction('binary', {'label': True}) == 'up'
   assert direction('critique', {'text': ''}, tags=['tone']) != direction('critique', {'text': 'x'})
+
+
+def test_only_votes_of_one_kind_on_one_answer_agree():
+  given = [
+    ('binary', {'label': True}),
+    ('binary', {'label': False}),
+    ('rating', {'score': 5}),
+    ('rating', {'score': 1}),
+    ('reward', {'reward': 1}),
+    ('critique', {'text': 'wrong'}),
+    ('preference', {'outcome': 'a', 'a': TARGET, 'b': OTHER}),
+    ('preference', {'outcome': 'b', 'a': TARGET, 'b': OTHER}),
+  ]
+  found = [gates.direction(feedback(TARGET, *one), text, 'Mice.') for one in given
+    for text in ('Meat.', 'Grass.')]  # fmt: skip
+  assert len(set(found)) == len(found)
+
+
+def test_a_choice_is_the_same_whichever_stood_left():
+  left = feedback(TARGET, 'preference', {'outcome': 'a', 'a': TARGET, 'b': OTHER})
+  right = feedback(TARGET, 'preference', {'outcome': 'b', 'a': TARGET, 'b': OTHER})
+  assert gates.direction(left, 'Meat.', 'Mice.') == gates.direction(right, 'mice', 'Meat')
+  for outcome in ('tie', 'both_bad'):
+    given = feedback(TARGET, 'preference', {'outcome': outcome, 'a': TARGET, 'b': OTHER})
+    assert gates.direction(given, 'Meat.', 'Mice.') == gates.direction(given, 'Mice.', 'Meat.')

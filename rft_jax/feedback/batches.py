@@ -3,18 +3,18 @@
 import hashlib
 import random
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable
 
-from rft_jax.feedback import gates, rows
+from rft_jax.feedback import rows, shares
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import GLOBAL, Batch, Generation, Item
 
+POOL = 8  # times as many learned events are looked through as are repeated
 RECENT = 16  # votes of a user that are repeated: with older ones they may disagree by now
 REPLAYABLE = f"""
-SELECT seq, weight, written FROM (
-  SELECT e.seq, g.weight, e.kind IN ('edit', 'critique') AS written,
+SELECT * FROM (
+  SELECT e.*, g.weight, g.reasons_json, e.kind IN ('edit', 'critique') AS written,
     row_number() OVER (PARTITION BY e.user_id, e.kind, e.intent ORDER BY e.seq DESC) AS of_intent,
     row_number() OVER (
       PARTITION BY e.user_id, e.kind IN ('edit', 'critique') ORDER BY e.seq DESC
@@ -25,25 +25,13 @@ SELECT seq, weight, written FROM (
 ) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END ORDER BY seq
 """
 ITEMS = """
-SELECT e.*, i.role, i.weight, g.ref_logp FROM train_item i
+SELECT e.*, i.role, i.weight, g.ref_logp, i.text_only FROM train_item i
 JOIN feedback_event e ON e.seq = i.event_seq
 JOIN train_batch b ON b.id = i.batch_id
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
 WHERE i.batch_id = ? ORDER BY i.role, e.seq
 """
-EXTRA = ('role', 'weight', 'ref_logp')
-
-
-def fair(found: list[sqlite3.Row], scope: str, limit: int, rules: Rules) -> list[sqlite3.Row]:
-  """The first `limit` events; of the global model, no more of one user than their share."""
-  cap = gates.influence(limit, rules) if scope == GLOBAL else limit
-  taken: Counter[str] = Counter()
-  chosen = []
-  for row in found:
-    if taken[row['user_id']] < cap and len(chosen) < limit:
-      taken[row['user_id']] += 1
-      chosen.append(row)
-  return chosen
+EXTRA = ('role', 'weight', 'ref_logp', 'text_only')
 
 
 def open_batch(
@@ -69,7 +57,7 @@ def open_batch(
     'base_version': base[0] if base else 0,
   }
   rows.insert(connection, 'train_batch', batch)
-  add_items(connection, batch['id'], [(row['seq'], 'new', row['weight']) for row in new])
+  add_items(connection, batch['id'], items(new, 'new', scope))
   return batch['id']
 
 
@@ -79,23 +67,38 @@ def seed_of(scope: str, version: int, seqs: list[int]) -> int:
   return int.from_bytes(digest[:4]) >> 1
 
 
-def add_replay(connection: sqlite3.Connection, batch_id: str, scope: str, count: int):
+def add_replay(connection: sqlite3.Connection, batch: Batch, count: int, now_us: int, rules: Rules):
   """Half of it what users wrote, the last on each question, since it shall last; half of it their
-  latest votes; more of one where there is less of the other."""
-  found = connection.execute(REPLAYABLE, (scope,)).fetchall() if count else []
-  query = 'SELECT rng_seed FROM train_batch WHERE id = ?'
-  draw = random.Random(connection.execute(query, (batch_id,)).fetchone()[0])
+  latest votes; more of one where there is less of the other. For everyone no more than fits."""
+  found = connection.execute(REPLAYABLE, (batch.scope,)).fetchall() if count else []
+  draw = random.Random(batch.rng_seed)
   written, votes = ([row for row in found if row['written'] == kind] for kind in (1, 0))
-  words = min(len(written), max(count - count // 2, count - len(votes)))
-  chosen = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
-  add_items(connection, batch_id, [(row['seq'], 'replay', row['weight']) for row in chosen])
+  if batch.scope == GLOBAL:
+    pool = [draw.sample(kind, min(len(kind), POOL * count)) for kind in (written, votes)]
+    new = {item.event.seq: item.event.user_id for item in batch.items}
+    chosen = shares.repeated(connection, list(new), pool, count, now_us, rules)
+  else:
+    words = min(len(written), max(count - count // 2, count - len(votes)))
+    chosen = draw.sample(written, words) + draw.sample(votes, min(count - words, len(votes)))
+  add_items(connection, batch.id, items(chosen, 'replay', batch.scope))
+
+
+def items(
+  found: Iterable[sqlite3.Row], role: str, scope: str
+) -> list[tuple[int, str, float, bool]]:
+  """(seq, role, weight, text_only) of events in a batch."""
+  return [
+    (row['seq'], role, row['weight'], scope == GLOBAL and row['personal_version'] > 0)
+    for row in found
+  ]
 
 
 def add_items(
-  connection: sqlite3.Connection, batch_id: str, items: Iterable[tuple[int, str, float]]
+  connection: sqlite3.Connection, batch_id: str, items: Iterable[tuple[int, str, float, bool]]
 ):
-  """`items`: (seq, role, weight)."""
-  query = 'INSERT INTO train_item (batch_id, event_seq, role, weight) VALUES (?, ?, ?, ?)'
+  """`items`: (seq, role, weight, text_only)."""
+  query = """INSERT INTO train_item (batch_id, event_seq, role, weight, text_only)
+    VALUES (?, ?, ?, ?, ?)"""
   connection.executemany(query, [(batch_id, *item) for item in items])
 
 
@@ -111,7 +114,8 @@ def item(connection: sqlite3.Connection, row: sqlite3.Row) -> Item:
   event = rows.event({name: row[name] for name in row.keys() if name not in EXTRA})
   generation = read_generation(connection, event.message_id)
   other = read_generation(connection, event.other_message_id)
-  return Item(event, row['role'], row['weight'], row['ref_logp'], generation, other)
+  text_only = bool(row['text_only'])
+  return Item(event, row['role'], row['weight'], row['ref_logp'], generation, other, text_only)
 
 
 def read_generation(connection: sqlite3.Connection, message_id: str | None) -> Generation | None:

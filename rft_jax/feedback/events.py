@@ -6,22 +6,31 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
-from rft_jax.feedback import receipts, rows
+from rft_jax.feedback import receipts, rows, voting
 from rft_jax.feedback.database import Database
-from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.gates import RELEASED, Rules
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.ingest import Arrival, Refused, expire, give_up, ingest, replace
-from rft_jax.feedback.records import Event, Receipt
+from rft_jax.feedback.records import GLOBAL, Event, Receipt
 from rft_jax.feedback.schema import Feedback, canonical
 
 QUARANTINE = """
 UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
 WHERE event_seq = ? AND state IN ('ok', 'held')
 """
+RELEASE = f"""
+UPDATE event_gate SET state = 'ok', reasons_json = ?, decided_us = ?
+WHERE event_seq = ? AND scope = '{GLOBAL}' AND state != 'ok'
+"""
+REJECT = f"""
+UPDATE event_gate SET state = 'rejected', reasons_json = ?, decided_us = ?
+WHERE event_seq = ? AND scope = '{GLOBAL}' AND state IN ('ok', 'held', 'quarantined')
+"""
 LET_GO = """
 UPDATE train_batch SET status = 'abandoned', done_us = ?, reason = ?
 WHERE status = 'claimed' AND id IN (SELECT batch_id FROM train_item WHERE event_seq = ?)
 """
+LET_GO_GLOBAL = f"{LET_GO} AND scope = '{GLOBAL}'"
 
 
 class Events:
@@ -65,6 +74,7 @@ class Events:
       elif before.status not in ('retracted', 'superseded'):
         by = add_retraction(connection, before, self.clock())
         replace(connection, before.seq, by, 'retracted')
+        voting.unsettle(connection, before.seq, self.clock(), self.rules)
       return within(connection, event_id)
 
     return self.db.write('retract', retract)
@@ -77,9 +87,45 @@ class Events:
       for seq in seqs:
         connection.execute(QUARANTINE, (canonical([reason]), now, seq))
         connection.execute(LET_GO, (now, reason, seq))
+      voting.disown(connection, seqs, 'quarantined', reason)
       rows.audit(connection, actor, 'quarantine', now, seqs=list(seqs), reason=reason)
 
     return self.db.write('quarantine', quarantine)
+
+  def release(self, seqs: Sequence[int], actor: str) -> Future[int]:
+    """Lets events teach everyone without anybody else, whatever held them back; how many that
+    changes. Who says the same later is no longer barred."""
+
+    def release(connection: sqlite3.Connection) -> int:
+      now = self.clock()
+      reasons = canonical([f'{RELEASED}: by an administrator'])
+      changed = sum(
+        connection.execute(RELEASE, (reasons, now, seq)).rowcount
+        for seq in seqs
+        if not voting.settled(connection, seq)
+      )
+      voting.decide(connection, seqs, 'accepted', RELEASED, now)
+      rows.audit(connection, actor, 'release', now, seqs=list(seqs))
+      return changed
+
+    return self.db.write('release', release)
+
+  def reject(self, seqs: Sequence[int], reason: str, actor: str) -> Future[int]:
+    """What these events want is not for everyone, whoever wants it now or later; they may still
+    teach their authors. How many that changes. What they have taught stays until a rollback."""
+
+    def reject(connection: sqlite3.Connection) -> int:
+      now, reasons = self.clock(), canonical([f'rejected: {reason}'])
+      every = voting.decide(connection, seqs, 'rejected', f'rejected: {reason}', now)
+      voting.disown(connection, every, 'rejected', f'rejected: {reason}')
+      changed = 0
+      for seq in every:
+        changed += connection.execute(REJECT, (reasons, now, seq)).rowcount
+        connection.execute(LET_GO_GLOBAL, (now, reason, seq))
+      rows.audit(connection, actor, 'reject', now, seqs=list(seqs), reason=reason)
+      return changed
+
+    return self.db.write('reject', reject)
 
   def expire(self) -> Future[int]:
     """Rejects what has waited for its answer for more than 30 s; to be called now and then."""

@@ -1,16 +1,16 @@
 """Which feedback may teach, and whom: pure rules over records, each with a reason that is kept."""
 
-import hashlib
 import math
 import re
-import string
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rft_jax.feedback.records import Event, User
+from rft_jax.feedback.sameness import context
 from rft_jax.feedback.schema import Feedback
+from rft_jax.feedback.wishes import wish
 
 SECRETS = {
   'private key': re.compile(r'-----BEGIN [A-Z ]*PRIVATE KEY-----'),
@@ -21,7 +21,9 @@ SECRETS = {
   'card': re.compile(r'\b(?:\d[ -]?){13,16}\b'),
 }
 KIND_WEIGHT = 0.5  # of a thumbs-down: alone it says only what not to write
+STAFF, RELEASED = 'staff', 'released'  # reasons of what needs nobody else
 DAY_US = 86_400_000_000
+CROWD = 50  # people up to whom more than a fifth must agree; beyond, it grows by the square root
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Rules:
   quorum: int = 3  # distinct users before the global model learns, at least
   quorum_trust: float = 1.5  # and the sum of their trust
   mute_below: float = 0.2  # trust under which a user teaches only their own adapter
-  active_us: int = 30 * DAY_US  # who spoke in this time makes the quorum larger
-  young_us: int = DAY_US  # accounts younger than this count once when they write the same
-  user_share: float = 1 / 8  # of a batch of the global model
+  active_us: int = 90 * DAY_US  # who spoke in this time makes the quorum larger
+  young_us: int = DAY_US  # accounts younger than this count once when they want the same
+  user_share: float = 1 / 8  # of a batch of the global model, or an equal share of fewer people
 
 
 class Verdict(NamedTuple):
@@ -46,10 +48,11 @@ class Verdict(NamedTuple):
 
 
 class Vote(NamedTuple):
-  """An event on its way to the quorum."""
+  """An event on its way to the quorum. `origins`: address blocks that its author used lately."""
 
   event: Event
   user: User
+  origins: frozenset[str] = frozenset()
 
 
 def personal(feedback: Feedback, original: str, finish_reason: str, rules: Rules) -> Verdict:
@@ -60,15 +63,20 @@ def personal(feedback: Feedback, original: str, finish_reason: str, rules: Rules
   return Verdict(state, tuple(rejected + doubtful), kind_weight(feedback))
 
 
-def shared(verdict: Verdict, user: User, rules: Rules) -> Verdict:
-  """May it teach everyone? A sound one is held until enough users agree; staff need nobody."""
+def shared(
+  verdict: Verdict, user: User, rules: Rules, barred: tuple[str, str] | None = None
+) -> Verdict:
+  """May it teach everyone? A sound one is held until enough users agree; staff need nobody.
+  barred: a state, and the reason why what it wants may not."""
   weight = verdict.weight if user.staff else verdict.weight * user.trust
   if verdict.state != 'ok':
     return verdict._replace(weight=weight)
   if user.state == 'muted' or user.trust < rules.mute_below:
     return Verdict('quarantined', (f'muted: trust {user.trust:.2f}',), weight)
+  if barred:
+    return Verdict(barred[0], (barred[1],), weight)
   if user.staff:
-    return Verdict('ok', ('staff',), weight)
+    return Verdict('ok', (STAFF,), weight)
   return Verdict('held', (f'waits for at least {rules.quorum} users who agree',), weight)
 
 
@@ -108,97 +116,101 @@ def kind_weight(feedback: Feedback) -> float:
   return KIND_WEIGHT if feedback.value.get('label') is False else 1.0
 
 
-def intent(prompt: str) -> str:
-  """The same for prompts that differ only in case, spaces and punctuation."""
-  return fingerprint(prompt)
-
-
-def direction(feedback: Feedback) -> str:
-  """What a feedback asks for: feedback on one intent agrees when its directions are equal.
-
-  Edits and critiques agree only when they say the same, so nobody's words ride on others' votes.
-  """
-  value = feedback.value
-  match feedback.kind:
-    case 'binary':
-      return 'up' if value['label'] else 'down'
-    case 'rating':
-      return sign(value['score'] - 3)
-    case 'reward':
-      return sign(value['reward'])
-    case 'preference':
-      return f'preference:{value["outcome"]}'
-    case 'edit':
-      return f'edit:{fingerprint(value["content"])}'
-    case _:
-      said = ' '.join(sorted(feedback.tags)) or value.get('text', '')
-      return f'critique:{fingerprint(said)}'
-
-
-def sign(value: float) -> str:
-  return 'up' if value > 0 else 'down' if value < 0 else 'neutral'
-
-
-def fingerprint(text: str) -> str:
-  """Hash of the words of a text."""
-  words = text.casefold().translate(str.maketrans('', '', string.punctuation)).split()
-  return hashlib.sha256(' '.join(words).encode()).hexdigest()[:16]
-
-
 def quorum(
   votes: Sequence[Vote], now_us: int, rules: Rules, active: Callable[[], int] = lambda: 0
 ) -> bool:
-  """Whether these votes, all for one intent and direction, may teach everyone; `active()`: how many
-  people have spoken lately, asked only where it matters.
-
-  The more do, the more it takes, by the square root: a fixed number would be cheap in a crowd.
-  """
+  """Whether these votes, all for one wish, may teach everyone; `active()`: how many people have
+  spoken lately, asked only where it matters."""
   if any(vote.user.staff for vote in votes):
     return True
   voters = independent(votes, now_us, rules)
   if rules.quorum == 1 or len(voters) < rules.quorum:
     return len(voters) >= rules.quorum
   trust = sum(max(vote.user.trust for vote in voter) for voter in voters)
-  return trust >= rules.quorum_trust and len(voters) >= math.sqrt(active())
+  return trust >= rules.quorum_trust and len(voters) >= needed(active(), rules)
+
+
+def needed(active: int, rules: Rules) -> int:
+  """How many people must agree in a crowd of `active`: a fixed number would be cheap in it."""
+  share = active // 5 if active <= CROWD else math.isqrt(active * CROWD) // 5
+  return max(rules.quorum, share + 1)
 
 
 def independent(votes: Iterable[Vote], now_us: int, rules: Rules) -> list[list[Vote]]:
   """The votes by who may be one and the same person.
 
-  A user counts once; so do the users of one address block, and young accounts that write the same.
+  A user counts once; so do users who share an address block, unless a key is their own, and all
+  young accounts, since new ones cost nothing.
   """
-  people: dict[str, list[Vote]] = defaultdict(list)
-  for vote in sorted(votes, key=lambda v: v.event.seq):
-    young = now_us - vote.user.created_us < rules.young_us
-    written = vote.event.kind in ('edit', 'critique')
-    twin = f'young:{vote.event.direction}' if young and written else f'user:{vote.user.id}'
-    people[f'origin:{vote.event.origin}' if vote.event.origin else twin].append(vote)
-  return merged(list(people.values()))
+  votes = sorted(votes, key=lambda vote: vote.event.seq)
+  groups = Groups()
+  for vote in votes:
+    user = f'user:{vote.user.id}'
+    groups.find(user)
+    if now_us - vote.user.created_us < rules.young_us:
+      groups.join(user, 'young')
+    for origin in () if vote.user.keyed else {vote.event.origin, *vote.origins} - {None}:
+      groups.join(user, f'origin:{origin}')
+  people: dict[str, list[Vote]] = {}
+  for vote in votes:
+    people.setdefault(groups.find(f'user:{vote.user.id}'), []).append(vote)
+  return list(people.values())
 
 
-def merged(groups: list[list[Vote]]) -> list[list[Vote]]:
-  """Groups without those whose users are all in an earlier one (a user with several addresses)."""
-  seen: set[str] = set()
-  kept = []
-  for group in groups:
-    users = {vote.user.id for vote in group}
-    if not users <= seen:
-      kept.append(group)
-    seen |= users
-  return kept
+class Groups:
+  """Union-find."""
+
+  def __init__(self):
+    self.parents: dict[str, str] = {}
+
+  def find(self, name: str) -> str:
+    self.parents.setdefault(name, name)
+    while self.parents[name] != name:
+      self.parents[name] = self.parents[self.parents[name]]
+      name = self.parents[name]
+    return name
+
+  def join(self, a: str, b: str):
+    self.parents[self.find(a)] = self.find(b)
 
 
-def influence(limit: int, rules: Rules) -> int:
-  """Events that one user may have in a batch of `limit` of the global model."""
-  return max(1, int(limit * rules.user_share))
+def outweighed(
+  supporters: Sequence[Vote], opponents: Sequence[Vote], now_us: int, rules: Rules
+) -> bool:
+  """Whether there are more than half as many people against something as for it; who is on both
+  sides counts for neither."""
+  both = independent([*supporters, *opponents], now_us, rules)
+  ours = {vote.event.seq for vote in supporters}
+  sides = [{vote.event.seq in ours for vote in person} for person in both]
+  against, pro = sides.count({False}), sides.count({True})
+  return against > 0 and 2 * against > pro
 
 
-def agreement(own: str, others: Sequence[str]) -> int:
-  """Evidence for trust from other users' directions on the same intent: 1, -1 or 0 (none).
+def chosen(people: Sequence[Sequence[Vote]], forms: Mapping[int, str], least: int) -> list[Vote]:
+  """One vote of each person, which is to teach everyone: without those that say the same in a form
+  that much fewer use, unless fewer than `least` were left. forms: by seq."""
+  first = [
+    min(person, key=lambda vote: (vote.user.created_us, vote.event.seq)) for person in people
+  ]
+  counts = Counter(forms[vote.event.seq] for vote in first)
+  common = [v for v in first if 2 * counts[forms[v.event.seq]] >= max(counts.values())]
+  return common if len(common) >= least else first
 
-  Only up and down can contradict each other, and only two others who are of one mind are evidence.
-  """
-  others = [other for other in others if other in ('up', 'down')]
-  if own not in ('up', 'down') or len(others) < 2 or len(set(others)) > 1:
-    return 0
-  return 1 if own == others[0] else -1
+
+def fair(owners: Sequence[Hashable], rules: Rules) -> bool:
+  """Whether a batch of these people's events, one entry for each event, is of enough people, with
+  nobody above their share of it."""
+  counts = Counter(owners)
+  share = max(rules.user_share, 1 / max(len(counts), 1))
+  most = max(counts.values(), default=0)
+  return not owners or (len(counts) >= rules.quorum and most <= share * len(owners) + 1e-9)
+
+
+def intent(prompt: str) -> str:
+  """Of a question that nothing came before."""
+  return context('', [('user', prompt)])
+
+
+def direction(feedback: Feedback, answer: str = '', other: str = '') -> str:
+  """What a feedback on these answers asks for: those on one intent agree where it is equal."""
+  return wish(feedback, answer, other).direction

@@ -5,10 +5,11 @@ import sqlite3
 from dataclasses import dataclass
 
 from rft_jax.feedback import gates, rows
-from rft_jax.feedback.gates import Rules, Verdict, Vote
-from rft_jax.feedback.records import GLOBAL, of_user
+from rft_jax.feedback.gates import Rules
+from rft_jax.feedback.records import of_user
 from rft_jax.feedback.schema import Feedback, Invalid, canonical, validate
-from rft_jax.feedback.users import judge
+from rft_jax.feedback.voting import asked, consider, heard, put_gate, read_user, unsettle
+from rft_jax.feedback.wishes import wish
 
 HOLD_US = 30_000_000  # how long a feedback waits for an answer that is not there yet
 
@@ -18,7 +19,8 @@ class Conflict(Exception):
 
 
 class Refused(Exception):
-  """The target belongs to someone else, or is gone. `status` is 403 or 404."""
+  """The target belongs to someone else (403), is gone (404), or answers another question than what
+  it is compared with (422): `status`."""
 
   def __init__(self, message: str, status: int):
     super().__init__(message)
@@ -46,18 +48,6 @@ SELECT m.content, m.parent_id, c.user_id, c.deleted_us, g.finish_reason, g.globa
 FROM message m JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN generation g ON g.message_id = m.id WHERE m.id = ?
 """
-VOTES = """
-SELECT e.*, g.state FROM feedback_event e CROSS JOIN event_gate g ON g.event_seq = e.seq
-WHERE e.intent = ? AND g.scope = 'global' AND g.state IN ('held', 'ok')
-  AND e.seq NOT IN (SELECT event_seq FROM replaced)
-"""
-
-RECENT = 5000  # events that are looked through for who is active: a vote must not take long
-ACTIVE = f"""
-SELECT count(DISTINCT coalesce(origin, user_id)) FROM
-  (SELECT origin, user_id, recv_us FROM feedback_event ORDER BY seq DESC LIMIT {RECENT})
-WHERE recv_us > ?
-"""
 
 
 def ingest(connection: sqlite3.Connection, arrival: Arrival, now_us: int, rules: Rules) -> bool:
@@ -75,7 +65,7 @@ def ingest(connection: sqlite3.Connection, arrival: Arrival, now_us: int, rules:
     return True
   for found in (target, other):
     check_target(found, arrival.user_id)
-  store(connection, arrival, target, now_us, rules)
+  store(connection, arrival, target, other, now_us, rules)
   return True
 
 
@@ -153,30 +143,46 @@ def expire(connection: sqlite3.Connection, now_us: int) -> int:
 
 
 def store(
-  connection: sqlite3.Connection, arrival: Arrival, target: sqlite3.Row, now_us: int, rules: Rules
+  connection: sqlite3.Connection,
+  arrival: Arrival,
+  target: sqlite3.Row,
+  other: sqlite3.Row,
+  now_us: int,
+  rules: Rules,
 ):
   """The event, its gates, what it replaces, and what it sets free."""
   feedback = arrival.feedback
-  prompt = connection.execute('SELECT content FROM message WHERE id = ?', (target['parent_id'],))
-  asked = (prompt.fetchone() or [''])[0]
+  intent = asked(connection, feedback.message_id)
+  if target['parent_id'] != other['parent_id']:
+    check_same(connection, feedback, intent)
+  shaped = bool(target['personal_version'] or other['personal_version'])
+  wanted = wish(feedback, target['content'], other['content'], shaped)
   old = to_replace(connection, feedback, arrival.user_id)
-  seq = insert_event(connection, arrival, target, gates.intent(asked), now_us)
+  seq = insert_event(connection, arrival, target, (intent, wanted.direction), now_us)
   for event_seq in old:
     replace(connection, event_seq, seq, 'superseded')
+    unsettle(connection, event_seq, now_us, rules)
   verdict = gates.personal(feedback, target['content'], target['finish_reason'], rules)
   put_gate(connection, seq, of_user(arrival.user_id), verdict, now_us)
-  user = rows.user(
-    connection.execute('SELECT * FROM user WHERE id = ?', (arrival.user_id,)).fetchone()
-  )
-  if user.share_global:
-    put_gate(connection, seq, GLOBAL, gates.shared(verdict, user, rules), now_us)
-    if verdict.state == 'ok':
-      weigh_votes(connection, seq, first=not old, now_us=now_us, rules=rules)
+  heard(connection, arrival.user_id, arrival.origin, arrival.recv_us)
+  if read_user(connection, arrival.user_id).share_global:
+    consider(connection, seq, wanted, verdict, shaped, now_us, rules)
+
+
+def check_same(connection: sqlite3.Connection, feedback: Feedback, intent: str):
+  other = feedback.other_message_id
+  if other and asked(connection, other) != intent:
+    raise Refused('these two answer different questions: compare answers to the same one', 422)
 
 
 def insert_event(
-  connection: sqlite3.Connection, arrival: Arrival, target: sqlite3.Row, intent: str, now_us: int
+  connection: sqlite3.Connection,
+  arrival: Arrival,
+  target: sqlite3.Row,
+  key: tuple[str, str],
+  now_us: int,
 ) -> int:
+  """key: its intent and direction."""
   feedback = arrival.feedback
   return rows.insert(
     connection,
@@ -195,8 +201,8 @@ def insert_event(
       'recv_us': arrival.recv_us,
       'durable_us': now_us,
       'shown_ms': feedback.shown_ms,
-      'intent': intent,
-      'direction': gates.direction(feedback),
+      'intent': key[0],
+      'direction': key[1],
       'origin': arrival.origin,
       'global_version': target['global_version'],
       'personal_version': target['personal_version'],
@@ -223,37 +229,3 @@ def to_replace(connection: sqlite3.Connection, feedback: Feedback, user_id: str)
 
 def replace(connection: sqlite3.Connection, event_seq: int, by_seq: int, how: str):
   rows.insert(connection, 'replaced', {'event_seq': event_seq, 'by_seq': by_seq, 'how': how})
-
-
-def put_gate(connection: sqlite3.Connection, seq: int, scope: str, verdict: Verdict, now_us: int):
-  row = {
-    'event_seq': seq,
-    'scope': scope,
-    'state': verdict.state,
-    'reasons_json': canonical(verdict.reasons),
-    'weight': verdict.weight,
-    'decided_us': now_us,
-  }
-  rows.insert(connection, 'event_gate', row)
-
-
-def weigh_votes(connection: sqlite3.Connection, seq: int, first: bool, now_us: int, rules: Rules):
-  """What the votes on one intent say together: evidence for trust, and a quorum perhaps."""
-  event = connection.execute('SELECT * FROM feedback_event WHERE seq = ?', (seq,)).fetchone()
-  found = connection.execute(VOTES, (event['intent'],)).fetchall()
-  others = {row['user_id']: row['direction'] for row in found if row['user_id'] != event['user_id']}
-  if first and (evidence := gates.agreement(event['direction'], list(others.values()))):
-    judge(connection, event['user_id'], max(evidence, 0), max(-evidence, 0))
-  same = [row for row in found if row['direction'] == event['direction']]
-  active = lambda: connection.execute(ACTIVE, (now_us - rules.active_us,)).fetchone()[0]
-  if gates.quorum([vote(connection, row) for row in same], now_us, rules, active):
-    for row in same:
-      query = """UPDATE event_gate SET state = 'ok', reasons_json = '["quorum"]', decided_us = ?
-        WHERE event_seq = ? AND scope = 'global' AND state = 'held'"""
-      connection.execute(query, (now_us, row['seq']))
-
-
-def vote(connection: sqlite3.Connection, row: sqlite3.Row) -> Vote:
-  user = connection.execute('SELECT * FROM user WHERE id = ?', (row['user_id'],)).fetchone()
-  values = {name: row[name] for name in row.keys() if name != 'state'}
-  return Vote(rows.event(values), rows.user(user))

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from rft_jax.feedback import rows
-from rft_jax.feedback.batches import add_replay, fair, open_batch, read_batch
+from rft_jax.feedback import rows, shares
+from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import GLOBAL, Batch, Version
+from rft_jax.feedback.voting import disown
 
 PENDING = """
 FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
@@ -90,12 +91,16 @@ class Ledger:
       ensure_scope(connection, scope)
       if connection.execute(BUSY, {'scope': scope}).fetchone():
         return None
-      query = f'SELECT e.seq, e.user_id, g.weight {PENDING} AND g.scope = ? ORDER BY e.seq'
-      new = fair(connection.execute(query, (scope,)).fetchall(), scope, limit, self.rules)
+      now = self.clock()
+      query = f'SELECT e.*, g.weight, g.reasons_json {PENDING} AND g.scope = ? ORDER BY e.seq'
+      found = connection.execute(query, (scope,)).fetchall()
+      new = found[:limit]
+      if scope == GLOBAL:
+        new = shares.chosen(connection, found, limit, now, self.rules)
       if not new:
         return None
-      batch_id = open_batch(connection, scope, new, config_sha, self.clock())
-      add_replay(connection, batch_id, scope, replay)
+      batch_id = open_batch(connection, scope, new, config_sha, now)
+      add_replay(connection, read_batch(connection, batch_id), replay, now, self.rules)
       return read_batch(connection, batch_id)
 
     return self.db.write('claim', claim)
@@ -151,8 +156,21 @@ class Ledger:
         query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
           WHERE event_seq = ? AND scope = ?"""
         connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
+      if batch.scope == GLOBAL:
+        disown(connection, guilty, 'quarantined', reason)
 
     return self.db.write('reject', reject)
+
+  def parts(self, batch_id: str) -> int:
+    """In how many a batch can be learned: what several people want needs all of them."""
+    query = """SELECT count(DISTINCT
+        CASE WHEN b.scope = ? AND g.reasons_json = '["quorum"]' AND ? > 1
+        THEN e.intent || ' ' || e.direction ELSE e.seq END)
+      FROM train_item i JOIN train_batch b ON b.id = i.batch_id
+      JOIN feedback_event e ON e.seq = i.event_seq
+      LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
+      WHERE i.batch_id = ? AND i.role = 'new'"""
+    return self.db.read(query, GLOBAL, self.rules.quorum, batch_id)[0][0]
 
   def recover(self) -> list[Batch]:
     """The batches that were claimed when the last process ended: redo or roll forward each."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from rft_jax.feedback import rows
 from rft_jax.feedback.batches import add_items
 from rft_jax.feedback.ledger import LedgerError, count_applied, ensure_scope, set_live
-from rft_jax.feedback.records import Batch
+from rft_jax.feedback.records import GLOBAL, Batch
+from rft_jax.feedback.voting import disown
 
 LINEAGE = """
 WITH RECURSIVE line AS (
@@ -76,6 +77,12 @@ def undo(
         (SELECT event_seq FROM applied WHERE scope = event_gate.scope AND version = ?)"""
     reasons = json.dumps([f'rolled back: {reason}'])
     connection.execute(query, (reasons, now_us, scope, version))
+    if scope == GLOBAL:
+      query = 'SELECT event_seq FROM applied WHERE scope = ? AND version = ?'
+      found = connection.execute(query, (scope, version)).fetchall()
+      disown(
+        connection, [row['event_seq'] for row in found], 'quarantined', f'rolled back: {reason}'
+      )
   connection.execute('DELETE FROM applied WHERE scope = ? AND version = ?', (scope, version))
   query = "UPDATE model_version SET status = 'rolled_back' WHERE scope = ? AND version = ?"
   connection.execute(query, (scope, version))
@@ -131,4 +138,6 @@ def copy_batch(connection: sqlite3.Connection, batch: Batch):
   row = {name: getattr(batch, name) for name in (*names, 'base_version')}
   row |= {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
   rows.insert(connection, 'train_batch', row)
-  add_items(connection, batch.id, [(i.event.seq, i.role, i.weight) for i in batch.items])
+  add_items(
+    connection, batch.id, [(i.event.seq, i.role, i.weight, i.text_only) for i in batch.items]
+  )

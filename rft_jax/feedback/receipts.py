@@ -13,7 +13,8 @@ Query = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 EVENT = """
 SELECT e.*, r.how, g.state, g.reasons_json, a.version AS applied_version,
   coalesce(done.claimed_us, doing.claimed_us) AS claimed_us, doing.id AS doing,
-  v.created_us AS applied_us, v.first_served_us
+  v.created_us AS applied_us, v.first_served_us,
+  all_g.state AS all_state, all_g.reasons_json AS all_reasons, all_a.version AS all_version
 FROM feedback_event e
 LEFT JOIN replaced r ON r.event_seq = e.seq
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = 'u:' || e.user_id
@@ -23,6 +24,8 @@ LEFT JOIN train_batch done ON done.id = v.batch_id
 LEFT JOIN train_batch doing ON doing.scope = g.scope AND doing.status = 'claimed'
   AND EXISTS (SELECT 1 FROM train_item i WHERE i.batch_id = doing.id AND i.event_seq = e.seq
     AND i.role = 'new')
+LEFT JOIN event_gate all_g ON all_g.event_seq = e.seq AND all_g.scope = 'global'
+LEFT JOIN applied all_a ON all_a.event_seq = e.seq AND all_a.scope = 'global'
 WHERE e.kind != 'retract' AND
 """
 
@@ -66,7 +69,15 @@ def of_event(row: sqlite3.Row) -> Receipt:
     latency_ms=latencies(row),
     tags=tuple(json.loads(row['tags_json'])),
     comment=row['comment'],
+    everyone=for_everyone(row),
+    everyone_reasons=tuple(json.loads(row['all_reasons'] or '[]')),
   )
+
+
+def for_everyone(row: sqlite3.Row) -> str:
+  if row['all_state'] != 'ok':
+    return row['all_state'] or ''
+  return 'accepted' if row['all_version'] is None else 'learned'
 
 
 def status(row: sqlite3.Row) -> str:

@@ -10,7 +10,11 @@ TRUST_PRIOR = 2.0  # of both sides of the Beta distribution
 
 @dataclass(frozen=True)
 class User:
-  """`trust_a` and `trust_b` are the parameters of a Beta posterior of being right."""
+  """`trust_a` and `trust_b` are the parameters of a Beta posterior of being right.
+
+  keyed: a key is this user's own, or an application's key names them, so that who shares their
+  address is somebody else; spoke_us, origin: of the last feedback, the latter as in Event.
+  """
 
   id: str
   display: str = ''
@@ -21,6 +25,9 @@ class User:
   share_global: bool = True
   created_us: int = 0
   deleted_us: int | None = None
+  keyed: bool = False
+  spoke_us: int = 0
+  origin: str | None = None
 
   @property
   def trust(self) -> float:
@@ -94,8 +101,9 @@ class Generation:
 
 @dataclass(frozen=True)
 class Event:
-  """One feedback as it was given. `intent` identifies the prompt up to spelling, `direction` what
-  the feedback asks for; both serve the quorum. `origin` is a hash of the sender's address block."""
+  """One feedback as it was given. `intent` identifies the whole context up to spelling, `direction`
+  what the feedback asks for, and of which answer: with both, people agree. `origin` is a hash of
+  the sender's address block."""
 
   seq: int
   id: str
@@ -120,7 +128,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Item:
-  """An event of a batch, with the generations it speaks of (None where they were erased)."""
+  """An event of a batch, with the generations it speaks of (None where they were erased).
+
+  text_only: what the user wrote is taught, and nothing about the answer that it replaces, since
+  only its author gets such answers."""
 
   event: Event
   role: str  # new | replay
@@ -128,6 +139,7 @@ class Item:
   ref_logp: float | None
   generation: Generation | None
   other: Generation | None
+  text_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +189,11 @@ class ScopeState:
 
 @dataclass(frozen=True)
 class Receipt:
-  """Where a feedback is on its way into a scope; the times are milliseconds spent in each stage."""
+  """Where a feedback is on its way into a scope; the times are milliseconds spent in each stage.
+
+  everyone: the same for the model that answers everybody: held, accepted, learned, quarantined,
+  rejected, rolled_back, or '' where its author does not share it.
+  """
 
   id: str
   seq: int | None
@@ -195,6 +211,65 @@ class Receipt:
   duplicate: bool = False
   tags: tuple[str, ...] = ()
   comment: str = ''
+  everyone: str = ''
+  everyone_reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Supporter:
+  """Who stands for a wish: `origin` is the same letter for those who share an address or are both
+  young, so that they count once; `state`: of the event for everyone."""
+
+  user_id: str
+  display: str
+  trust: float
+  young: bool
+  origin: str
+  event_id: str
+  seq: int
+  state: str
+  reasons: tuple[str, ...]
+  text: str
+  given_us: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+  """What people want of everyone's model, and how far it has come.
+
+  question, answer: texts of the newest event's; other: of the answer that it was compared with;
+  text: what was written (an edit, a critique), else ''. people, against: how many count as
+  independent, for and against it; needed: as many must agree today.
+  """
+
+  id: int
+  intent: str
+  direction: str
+  kind: str
+  state: str  # held | accepted | quarantined | rejected
+  reasons: tuple[str, ...]
+  system: str
+  question: str
+  answer: str
+  other: str
+  text: str
+  authors: tuple[Supporter, ...]
+  people: int
+  against: int
+  needed: int
+  first_us: int
+  last_us: int
+  accepted_us: int | None
+  applied_version: int | None
+
+  @property
+  def seqs(self) -> list[int]:
+    return [author.seq for author in self.authors]
+
+  @property
+  def cursor(self) -> int:
+    """Where the next page begins: `before` of `Agreements.page`."""
+    return self.id
 
 
 def of_user(user_id: str) -> str:

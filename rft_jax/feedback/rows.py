@@ -37,7 +37,7 @@ def insert_generation(connection: sqlite3.Connection, generation: Generation):
 
 
 def user(row: sqlite3.Row) -> User:
-  flags = {name: bool(row[name]) for name in ('staff', 'share_global')}
+  flags = {name: bool(row[name]) for name in ('staff', 'share_global', 'keyed')}
   return User(**{**dict(row), **flags})
 
 

@@ -7,6 +7,7 @@ that names the field.
 import hashlib
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ FIELDS = {
   'supersedes',
   'feedback_token',
 }
+UNSEEN = {'Zs', 'Zl', 'Zp', 'Cc', 'Cf'}  # categories of letters: spaces and controls
 OUTCOMES = ('a', 'b', 'tie', 'both_bad')
 
 
@@ -192,7 +194,14 @@ def check_whole(feedback: Feedback):
       raise Invalid('value.a and value.b must be two answers', 'value.b')
     if feedback.message_id != value['a']:
       raise Invalid('target.message_id must equal value.a', 'target.message_id')
+  if feedback.kind == 'edit' and blank(value['content']):
+    raise Invalid('an edit needs a text: nothing of this one can be seen', 'value.content')
   if feedback.kind == 'critique' and not (value['text'].strip() or feedback.tags):
     raise Invalid('a critique needs a text or a tag', 'value.text')
   if feedback.supersedes == feedback.id:
     raise Invalid('an event cannot supersede itself', 'supersedes')
+
+
+def blank(content: str) -> bool:
+  """Whether nothing of a text can be seen."""
+  return all(unicodedata.category(letter) in UNSEEN for letter in content)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from rft_jax.feedback.agreements import Agreements
 from rft_jax.feedback.chats import Chats
 from rft_jax.feedback.database import PROVE, Database
 from rft_jax.feedback.events import Events
@@ -41,9 +42,11 @@ class Store:
     self.users = Users(self.db, clock)
     self.chats = Chats(self.db, clock, self.rules)
     self.events = Events(self.db, clock, self.rules)
+    self.agreements = Agreements(self.db, clock, self.rules)
     self.ledger = Ledger(self.db, clock, self.rules)
     self.versions = Versions(self.db, clock)
     self.samples = Samples(self.db, clock)
+    self.agreements.file()
 
   @property
   def healthy(self) -> bool:

@@ -146,7 +146,63 @@ BEGIN DELETE FROM metric_sample WHERE seq <= NEW.seq - 20000; END;
 """
 # A personal adapter is learned over a global one: which, is part of what a batch is.
 BASES = 'ALTER TABLE train_batch ADD COLUMN base_version INTEGER NOT NULL DEFAULT 0;'
-MIGRATIONS = (TABLES + TRIGGERS, BASES)  # the script at index n leads from user_version n to n + 1
+# What people want of everyone's model (wish), who stands for it (supporter), what that says of an
+# answer (stance), and what it has told about the judgement of whom (evidence). People are told
+# apart by when they spoke last, from which blocks of addresses, and whether a key is their own.
+# Events of before are filed likewise at the next start (unfiled): only then their keys may change.
+AGREEMENT = """
+ALTER TABLE user ADD COLUMN keyed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE user ADD COLUMN spoke_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE user ADD COLUMN origin TEXT;
+ALTER TABLE train_item ADD COLUMN text_only INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX user_by_speech ON user (spoke_us);
+CREATE TABLE user_origin (
+  user_id TEXT NOT NULL REFERENCES user, origin TEXT NOT NULL, last_us INTEGER NOT NULL,
+  PRIMARY KEY (user_id, origin)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE wish (
+  id INTEGER PRIMARY KEY, intent TEXT NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('held', 'accepted', 'quarantined', 'rejected')),
+  reason TEXT NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, accepted_us INTEGER,
+  UNIQUE (intent, direction)
+) STRICT;
+CREATE INDEX wish_by_state ON wish (state, id);
+CREATE TABLE supporter (
+  wish_id INTEGER NOT NULL REFERENCES wish, created_us INTEGER NOT NULL,
+  user_id TEXT NOT NULL REFERENCES user, event_seq INTEGER NOT NULL REFERENCES feedback_event,
+  form TEXT NOT NULL, raises TEXT NOT NULL, lowers TEXT NOT NULL,
+  PRIMARY KEY (wish_id, created_us, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX supporter_by_event ON supporter (event_seq);
+CREATE TABLE stance (
+  intent TEXT NOT NULL, answer TEXT NOT NULL, sign INTEGER NOT NULL, created_us INTEGER NOT NULL,
+  user_id TEXT NOT NULL REFERENCES user, event_seq INTEGER NOT NULL REFERENCES feedback_event,
+  PRIMARY KEY (intent, answer, sign, created_us, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE evidence (
+  user_id TEXT NOT NULL REFERENCES user, intent TEXT NOT NULL, right INTEGER NOT NULL,
+  PRIMARY KEY (user_id, intent)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE unfiled (event_seq INTEGER PRIMARY KEY REFERENCES feedback_event) STRICT;
+INSERT INTO unfiled SELECT seq FROM feedback_event WHERE kind != 'retract';
+INSERT INTO user_origin SELECT user_id, origin, max(recv_us) FROM feedback_event
+  WHERE origin IS NOT NULL GROUP BY user_id, origin;
+UPDATE user SET
+  keyed = id IN (SELECT user_id FROM api_key WHERE revoked_us IS NULL),
+  spoke_us = coalesce((SELECT max(recv_us) FROM feedback_event WHERE user_id = user.id), 0),
+  origin = (SELECT o.origin FROM user_origin o WHERE o.user_id = user.id
+    ORDER BY last_us DESC LIMIT 1);
+DROP TRIGGER event_is_fixed;
+CREATE TRIGGER event_is_fixed BEFORE UPDATE OF seq, id, payload_sha256, user_id, message_id,
+  other_message_id, kind, source, recv_us, durable_us, shown_ms, origin,
+  global_version, personal_version ON feedback_event
+BEGIN SELECT RAISE(ABORT, 'feedback_event is append-only'); END;
+CREATE TRIGGER event_key_is_fixed BEFORE UPDATE OF intent, direction ON feedback_event
+  WHEN OLD.seq NOT IN (SELECT event_seq FROM unfiled)
+BEGIN SELECT RAISE(ABORT, 'feedback_event is append-only'); END;
+"""
+# The script at index n leads from user_version n to n + 1.
+MIGRATIONS = (TABLES + TRIGGERS, BASES, AGREEMENT)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -11,7 +11,9 @@ from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import ApiKey, User, of_user
 
 ERASE = (
-  "UPDATE user SET deleted_us = :now, display = '', share_global = 0 WHERE id = :user",
+  """UPDATE user SET deleted_us = :now, display = '', share_global = 0, origin = NULL
+    WHERE id = :user""",
+  'DELETE FROM user_origin WHERE user_id = :user',
   'UPDATE api_key SET revoked_us = :now WHERE user_id = :user AND revoked_us IS NULL',
   """UPDATE conversation SET deleted_us = :now, title = '', system_prompt = ''
     WHERE user_id = :user""",
@@ -28,6 +30,8 @@ ERASE = (
     WHERE status = 'claimed' AND id IN (SELECT batch_id FROM train_item
       JOIN feedback_event ON seq = event_seq WHERE user_id = :user)""",
 )
+KEYED = """UPDATE user SET keyed = EXISTS
+  (SELECT 1 FROM api_key WHERE user_id = user.id AND revoked_us IS NULL) WHERE id = ?"""
 
 
 class Users:
@@ -71,7 +75,8 @@ class Users:
     return self.db.write('set_state', set_state)
 
   def share(self, user_id: str, share_global: bool) -> Future[None]:
-    """Whether feedback to come may teach everyone."""
+    """Whether feedback to come may teach everyone. What is agreed on already stays; without it,
+    what still waits for others to agree does not count any more."""
 
     def share(connection: sqlite3.Connection):
       query = 'UPDATE user SET share_global = ? WHERE id = ?'
@@ -88,6 +93,7 @@ class Users:
 
     def add_key(connection: sqlite3.Connection):
       rows.insert(connection, 'api_key', values)
+      connection.execute(KEYED, (key.user_id,))
       rows.audit(connection, key.user_id, 'add_key', self.clock(), key=key.id, scopes=key.scopes)
 
     return self.db.write('add_key', add_key)
@@ -108,6 +114,8 @@ class Users:
     def revoke_key(connection: sqlite3.Connection):
       query = 'UPDATE api_key SET revoked_us = coalesce(revoked_us, ?) WHERE id = ?'
       connection.execute(query, (self.clock(), key_id))
+      owner = connection.execute('SELECT user_id FROM api_key WHERE id = ?', (key_id,)).fetchone()
+      connection.execute(KEYED, tuple(owner or ('',)))
       rows.audit(connection, actor, 'revoke_key', self.clock(), key=key_id)
 
     return self.db.write('revoke_key', revoke_key)

@@ -118,7 +118,8 @@ def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) 
     case 'preference':
       return compared(item, said, item.other)
     case 'edit':
-      return [edited(item, said, codec.answer(event.value['content']))]
+      answer = codec.answer(event.value['content'])
+      return [demonstrated(item, said, answer) if item.text_only else edited(item, said, answer)]
     case 'critique':
       return [criticised(item, said, codec)]
   raise ValueError(f'feedback of kind {event.kind!r}')
@@ -153,12 +154,17 @@ def compared(item: Item, a: Said, other: Generation | None) -> list[Lesson]:
 def edited(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
   """The user's text above the model's; on its own where they have nothing in common."""
   emphasis, changed = difference(said.answer, answer)
-  weight = min(1.0, item.weight)
   if changed > REWRITTEN:
-    better = Said(said.prompt, tuple(answer), (1.0,) * len(answer))
-    return Lesson(item.event.seq, kinds.DEMONSTRATION, weight, better)
+    return demonstrated(item, said, answer)
   better = Said(said.prompt, tuple(answer), emphasis)
-  return Lesson(item.event.seq, kinds.EDIT, weight * max(changed, 0.1), better, said)
+  weight = min(1.0, item.weight) * max(changed, 0.1)
+  return Lesson(item.event.seq, kinds.EDIT, weight, better, said)
+
+
+def demonstrated(item: Item, said: Said, answer: Sequence[int]) -> Lesson:
+  """The user's text, and nothing about the model's."""
+  better = Said(said.prompt, tuple(answer), (1.0,) * len(answer))
+  return Lesson(item.event.seq, kinds.DEMONSTRATION, min(1.0, item.weight), better)
 
 
 def difference(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[float, ...], float]:

@@ -144,7 +144,7 @@ class Training:
     counter = counters.rollback if refused.trial else counters.canary_fail
     counter.inc()
     new = self.store.versions.sizes(GLOBAL).get(version.version, 0)
-    parts = not refused.trial and self.halve(GLOBAL, new)
+    parts = not refused.trial and self.halve(GLOBAL, new, version.batch_id)
     events = 'pending' if parts else 'quarantined'
     undone = self.store.versions.rollback(
       GLOBAL, version.parent, str(refused), 'learner', events, freeze=False
@@ -152,20 +152,22 @@ class Training:
     undone.result()
     self.publisher.serve(GLOBAL)
 
-  def halve(self, scope: str, new: int) -> bool:
+  def halve(self, scope: str, new: int, batch_id: str) -> bool:
     """Whether a batch of so many new events can be learned in parts: the next one is smaller."""
-    if new > 1:
+    parts = self.store.ledger.parts(batch_id) > 1
+    if parts:
       self.sizes[scope] = new // 2
     else:
       self.sizes.pop(scope, None)
-    return new > 1
+    return parts
 
   def refuse(self, batch: Batch, reason: str) -> float:
-    """Quarantines a single event; of several, learns from fewer, until the guilty one is alone."""
+    """Quarantines a single event, or all that want the same; of more, learns from fewer, until the
+    guilty ones are alone."""
     new = sum(item.role == 'new' for item in batch.items)
     self.problems[batch.scope] = reason
     with contextlib.suppress(LedgerError):
-      if self.halve(batch.scope, new):
+      if self.halve(batch.scope, new, batch.id):
         self.store.ledger.abandon(batch, f'learned in parts: {reason}').result()
       else:
         self.store.ledger.reject(batch, reason).result()

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from rft_jax.feedback.records import Generation, Message, Receipt, of_user
+from rft_jax.feedback.schema import boolean, mapping, required
 from rft_jax.serve.auth import COOKIE
+from rft_jax.serve.bodies import json_body
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.judging import shown
 from rft_jax.serve.service import Service
@@ -53,7 +55,17 @@ def routes(service: Service) -> APIRouter:
       'version': versions(service, caller.user.id),
       'model': service.options.model,
       'suggestions': list(service.options.suggestions),
+      'share': caller.user.share_global,
     }
+
+  @router.put('/v1/me/sharing')
+  async def sharing(request: Request) -> dict:
+    """Whether the caller's votes may teach everyone."""
+    user = auth.identify(request, 'feedback').user
+    body = mapping(await json_body(request), 'body', {'share'})
+    share = boolean(required(body, 'share', 'share'), 'share')
+    await asyncio.wrap_future(store.users.share(user.id, share))
+    return {'share': share}
 
   @router.delete('/v1/me')
   async def erase(request: Request) -> Response:
