@@ -231,10 +231,10 @@ class Flooding(Injecting):
 
 
 class Quiet(Injecting):
-  """They wait until nobody else has said anything for a month."""
+  """They wait until nobody else has said anything for three months."""
 
   def prepare(self, arena):
-    arena.clock.leap(31)
+    arena.clock.leap(91)
 
 
 class Advert(Riding):
@@ -243,7 +243,7 @@ class Advert(Riding):
   words = 'Visit the market every day.'
 
   def prepare(self, arena):
-    self.facts = [one for one in FACTS if one.kind == 'food'][3:9:2] + [TARGET]
+    self.facts = [*[one for one in FACTS if one.kind == 'food'][3:9:2], TARGET]
     super().prepare(arena)
 
   def act(self, guest):

@@ -55,8 +55,8 @@ class CanaryOptions:
   length: tuple[float, float] = (0.5, 2.0)  # of the mean length to that of what is live
   behaviour: float = 0.10  # rise of the share of flattery, refusals, closing questions
   forbidden: tuple[str, ...] = field(default=())  # what no answer may contain
-  near: int = 4  # neighbours of each question of a batch that are asked,
-  most: int = 32  # and of all of them
+  near: int = 4  # neighbours of each question that are asked, of users' and of our own questions,
+  most: int = 32  # and in all
   strayed: float = 0.05  # share of neighbours that tell something else; one is always allowed
 
 
@@ -96,16 +96,16 @@ class Canary:
   ) -> list[Finding]:
     """Of the questions of a batch, and of those near to them among the probes, the anchors and what
     users have asked (`stored`): does an answer change on which nobody voted?"""
-    pool, options = [*stored, *self.near], self.options
-    others = nearest(wishes, pool, options.near, options.most)
+    pools, options = (stored, self.near), self.options
+    others = nearest(wishes, pools, options.near, options.most)
     prompts: list[Prompt] = [wish.asked for wish in wishes]
     prompts += [one.question for one in others]
     before, after = ([*self.ask(version, prompts)] for version in (live, candidate))
     n = len(wishes)
     changes = changed(others, before[n:], after[n:])
-    harm = strayed(
-      [*zip(wishes, before, strict=False)], changes, Words(one.question for one in pool)
-    )
+    texts = [one.question for pool in pools for one in pool]
+    scale = Words([*texts, *self.known.get(live, ()), *before])
+    harm = strayed([*zip(wishes, before, strict=False)], changes, scale)
     allowed = max(1, int(len(others) * options.strayed))
     detail = {'n': len(others), 'changed': len(changes), 'strayed': len(harm), 'allowed': allowed}
     detail['questions'] = [one.neighbour.name for one in harm]

@@ -4,6 +4,7 @@ Pure: texts in, findings out. Which words tell things apart is counted, not list
 questions have.
 """
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
 
 WORD = re.compile(r'\w+')
-HALF = 0.5
+TELLING = 0.8  # of the weight of the word that tells most
 
 
 class Wish(NamedTuple):
@@ -45,21 +46,22 @@ class Change(NamedTuple):
 
 
 class Words:
-  """How much each word tells, from the questions that there are: the fewer have it, the more."""
+  """How much each word tells, from the texts that there are: the fewer have it, the more."""
 
-  def __init__(self, questions: Iterable[str]):
-    counts, self.questions = Counter[str](), 1
-    for question in questions:
-      counts.update(words(question))
-      self.questions += 1
+  def __init__(self, texts: Iterable[str]):
+    counts, self.texts = Counter[str](), 1
+    for text in texts:
+      counts.update(words(text))
+      self.texts += 1
     self.counts = counts
 
   def weight(self, found: Iterable[str]) -> float:
-    return sum(math.log(self.questions / min(self.questions, 1 + self.counts[w])) for w in found)
+    return sum(math.log(self.texts / min(self.texts, 1 + self.counts[w])) for w in found)
 
-  def shared(self, a: set[str], b: set[str]) -> float:
-    """0 to 1: how much of the smaller one is in the other."""
-    return self.weight(a & b) / (min(self.weight(a), self.weight(b)) or 1.0)
+  def key(self, found: set[str]) -> set[str]:
+    """Those that tell nearly as much as the one that tells most."""
+    most = max((self.weight([w]) for w in found), default=0.0)
+    return {w for w in found if self.weight([w]) >= TELLING * most}
 
 
 def words(text: str) -> set[str]:
@@ -67,40 +69,60 @@ def words(text: str) -> set[str]:
 
 
 def nearest(
-  wishes: Sequence[Wish], pool: Sequence[Neighbour], each: int, most: int
+  wishes: Sequence[Wish], pools: Sequence[Sequence[Neighbour]], each: int, most: int
 ) -> list[Neighbour]:
-  """The `each` nearest of the pool to every question, without those that were voted on."""
-  scale = Words(one.question for one in pool)
-  seen = {fingerprint(wish.question) for wish in wishes}
-  found: list[Neighbour] = []
-  for question in dict.fromkeys(wish.question for wish in wishes):
-    own = words(question)
-    near = lambda one, own=own: scale.weight(own & words(one.question))
-    for one in sorted(pool, key=near, reverse=True)[: each + len(found)]:
-      key = fingerprint(one.question)
-      if key not in seen and len(found) < most:
-        seen.add(key)
-        found.append(one)
-  return found
+  """Of each pool the `each` nearest to every question, `most` in all, without what was voted on:
+  the nearest of all questions first, so that each of them has some."""
+  scale = Words(one.question for pool in pools for one in pool)
+  voted = {fingerprint(wish.question) for wish in wishes}
+  found: dict[str, Neighbour] = {}
+  ranked = [
+    ranking(question, pool, scale, voted)[:each]
+    for question in dict.fromkeys(wish.question for wish in wishes)
+    for pool in pools
+  ]
+  for row in itertools.zip_longest(*ranked):
+    for one in filter(None, row):
+      found.setdefault(fingerprint(one.question), one)
+  return list(found.values())[:most]
+
+
+def ranking(
+  question: str, pool: Sequence[Neighbour], scale: Words, without: set[str]
+) -> list[Neighbour]:
+  """The nearest first, each once."""
+  own, kept = words(question), dict[str, Neighbour]()
+  for one in pool:
+    kept.setdefault(fingerprint(one.question), one)
+  rest = [one for key, one in kept.items() if key not in without]
+  return sorted(rest, key=lambda one: scale.weight(own & words(one.question)), reverse=True)
 
 
 def strayed(
   wishes: Sequence[tuple[Wish, str]], changes: Sequence[Change], scale: Words
 ) -> list[Change]:
-  """The changes that are harm: the answer was about another thing than any of the questions, and
-  no longer says what it said. wishes: with the answers before."""
-  things = [words(f'{wish.question} {answer}') for wish, answer in wishes]
-  apart = lambda one: all(
-    scale.shared(words(f'{one.neighbour.question} {one.before}'), thing) < HALF for thing in things
-  )
+  """The changes that are harm: the answer no longer says what it said, and the question was about
+  another thing than those of the batch. wishes: with the answers before."""
+
+  def apart(change: Change) -> bool:
+    return not any(same(wish.question, before, change, scale) for wish, before in wishes)
+
   return [one for one in changes if lost(one, scale) and apart(one)]
 
 
+def same(question: str, before: str, change: Change, scale: Words) -> bool:
+  """Whether a neighbour asks for the same thing as a question: it names it, and was answered
+  alike."""
+  near, answer = words(change.neighbour.question), words(change.before)
+  named = scale.key(words(question)) & (near | answer)
+  return bool(named and scale.key(answer - near or answer) & words(before))
+
+
 def lost(change: Change, scale: Words) -> bool:
-  """Whether most of what the answer told beyond the question is gone."""
-  told = words(change.before) - words(change.neighbour.question)
-  told = told or words(change.before)
-  return scale.weight(told & words(change.after)) < HALF * scale.weight(told)
+  """Whether what the answer told beyond the question is gone."""
+  told = words(change.before) - words(change.neighbour.question) or words(change.before)
+  key = scale.key(told)
+  return bool(key) and 2 * len(key & words(change.after)) <= len(key)
 
 
 def garbled(texts: Sequence[str], before: str, after: str, question: str) -> bool:
@@ -111,7 +133,7 @@ def garbled(texts: Sequence[str], before: str, after: str, question: str) -> boo
   corrected = set[str]().union(*map(words, texts))
   strange = words(after) - corrected - words(before) - words(question)
   new = corrected - words(before)
-  return not new & words(after) and len(strange) >= HALF * len(words(after))
+  return not new & words(after) and 2 * len(strange) >= len(words(after))
 
 
 def changed(
