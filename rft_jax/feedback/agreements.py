@@ -20,12 +20,12 @@ SELECT * FROM wish w WHERE (:state IS NULL OR state = :state) AND (:before IS NU
 """
 GIVEN = f"""
 SELECT e.*, g.state, g.reasons_json, s.form, s.raises, s.lowers FROM supporter s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.wish_id = ? ORDER BY s.created_us, s.user_id LIMIT {AUTHORS}
 """
 TAUGHT = f"""
-SELECT max(a.version) FROM supporter s JOIN applied a ON a.event_seq = s.event_seq
+SELECT max(a.version) FROM supporter s CROSS JOIN applied a ON a.event_seq = s.event_seq
 WHERE s.wish_id = ? AND a.scope = '{GLOBAL}'
 """
 
@@ -107,7 +107,7 @@ def written(row: sqlite3.Row) -> str:
 def authors(
   connection: sqlite3.Connection, given: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> list[Supporter]:
-  votes = [voting.read_vote(connection, row, now_us, rules) for row in given]
+  votes = voting.votes_of(connection, [row['seq'] for row in given], now_us, rules)
   people = gates.independent(votes, now_us, rules)
   letters = {vote.event.seq: number for number, one in enumerate(people) for vote in one}
   shared = {number: len({vote.user.id for vote in one}) > 1 for number, one in enumerate(people)}

@@ -47,10 +47,19 @@ class Verdict(NamedTuple):
   weight: float
 
 
+class Cast(NamedTuple):
+  """What matters of an event where people are counted."""
+
+  seq: int
+  user_id: str
+  recv_us: int
+  origin: str | None
+
+
 class Vote(NamedTuple):
   """An event on its way to the quorum. `origins`: address blocks that its author used lately."""
 
-  event: Event
+  event: Event | Cast
   user: User
   origins: frozenset[str] = frozenset()
 
@@ -132,8 +141,12 @@ def quorum(
 
 def needed(active: int, rules: Rules) -> int:
   """How many people must agree in a crowd of `active`: a fixed number would be cheap in it."""
-  share = active // 5 if active <= CROWD else math.isqrt(active * CROWD) // 5
-  return max(rules.quorum, share + 1)
+  return max(rules.quorum, minority(active) + 1)
+
+
+def minority(active: int) -> int:
+  """How many of a crowd may be of one mind without deciding anything for it, neither yes nor no."""
+  return active // 5 if active <= CROWD else math.isqrt(active * CROWD) // 5
 
 
 def independent(votes: Iterable[Vote], now_us: int, rules: Rules) -> list[list[Vote]]:
@@ -175,15 +188,19 @@ class Groups:
 
 
 def outweighed(
-  supporters: Sequence[Vote], opponents: Sequence[Vote], now_us: int, rules: Rules
+  supporters: Sequence[Vote],
+  opponents: Sequence[Vote],
+  now_us: int,
+  rules: Rules,
+  active: Callable[[], int] = lambda: 0,
 ) -> bool:
-  """Whether there are more than half as many people against something as for it; who is on both
-  sides counts for neither."""
+  """Whether more than half as many people are against something as for it, and more than a minority
+  that could stop everything; who is on both sides counts for neither."""
   both = independent([*supporters, *opponents], now_us, rules)
   ours = {vote.event.seq for vote in supporters}
   sides = [{vote.event.seq in ours for vote in person} for person in both]
   against, pro = sides.count({False}), sides.count({True})
-  return against > 0 and 2 * against > pro
+  return against > 0 and 2 * against > pro and against > minority(active())
 
 
 def chosen(people: Sequence[Sequence[Vote]], forms: Mapping[int, str], least: int) -> list[Vote]:
@@ -195,6 +212,11 @@ def chosen(people: Sequence[Sequence[Vote]], forms: Mapping[int, str], least: in
   counts = Counter(forms[vote.event.seq] for vote in first)
   common = [v for v in first if 2 * counts[forms[v.event.seq]] >= max(counts.values())]
   return common if len(common) >= least else first
+
+
+def influence(limit: int, rules: Rules) -> int:
+  """Events in a batch of `limit` of one user who needs nobody else."""
+  return max(1, int(limit * rules.user_share))
 
 
 def fair(owners: Sequence[Hashable], rules: Rules) -> bool:

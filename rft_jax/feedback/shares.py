@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 from rft_jax.feedback import gates
 from rft_jax.feedback.gates import RELEASED, STAFF, Rules
-from rft_jax.feedback.voting import hold_again, read_vote
+from rft_jax.feedback.voting import hold_again, votes_of
 
 Owners = dict[int, Hashable]
 """Who gave an event, by seq: one value for accounts that may be one person, None where nobody else
@@ -22,7 +22,8 @@ def vouched(row: sqlite3.Row) -> bool:
 def owners(
   connection: sqlite3.Connection, found: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> Owners:
-  votes = [read_vote(connection, row, now_us, rules) for row in found if not vouched(row)]
+  seqs = [row['seq'] for row in found if not vouched(row)]
+  votes = votes_of(connection, seqs, now_us, rules)
   people = gates.independent(votes, now_us, rules)
   named = {vote.event.seq: number for number, person in enumerate(people) for vote in person}
   return {row['seq']: named.get(row['seq']) for row in found}
@@ -39,16 +40,20 @@ def chosen(
   one. What fewer people want than must agree waits for others."""
   owner = owners(connection, found, now_us, rules)
   batch: list[sqlite3.Row] = []
+  single: Counter[str] = Counter()  # events that need nobody else, by user
   for wish in wishes(found, owner, rules):
     given = {owner[row['seq']]: row for row in reversed(wish)}
     alone = None in given or rules.quorum == 1
     if not alone and len(given) < rules.quorum:
       hold_again(connection, [row['seq'] for row in wish], now_us)
       continue
+    if alone and single[wish[0]['user_id']] >= gates.influence(limit, rules):
+      continue
     unit = wish if alone else sorted(given.values(), key=lambda row: row['seq'])
     some = unit[: room(len(unit), limit - len(batch), not batch, rules)]
     if some and fair([owner[row['seq']] for row in (*batch, *some)], rules):
       batch += some
+      single.update(row['user_id'] for row in some if alone)
   return sorted(batch, key=lambda row: row['seq'])
 
 

@@ -155,6 +155,7 @@ ALTER TABLE user ADD COLUMN keyed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE user ADD COLUMN spoke_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE user ADD COLUMN origin TEXT;
 ALTER TABLE train_item ADD COLUMN text_only INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX pending_by_time ON pending_target (recv_us, id) WHERE rejected IS NULL;
 CREATE INDEX user_by_speech ON user (spoke_us);
 CREATE TABLE user_origin (
   user_id TEXT NOT NULL REFERENCES user, origin TEXT NOT NULL, last_us INTEGER NOT NULL,
@@ -163,6 +164,7 @@ CREATE TABLE user_origin (
 CREATE TABLE wish (
   id INTEGER PRIMARY KEY, intent TEXT NOT NULL, direction TEXT NOT NULL, kind TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('held', 'accepted', 'quarantined', 'rejected')),
+  waiting INTEGER NOT NULL DEFAULT 0, enough INTEGER NOT NULL DEFAULT 0,
   reason TEXT NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, accepted_us INTEGER,
   UNIQUE (intent, direction)
 ) STRICT;

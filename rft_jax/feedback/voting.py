@@ -1,14 +1,13 @@
 """What one transaction does with a vote for everyone: filed by what it wants, counted, accepted."""
 
-import dataclasses
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rft_jax.feedback import gates, rows
-from rft_jax.feedback.gates import Rules, Verdict, Vote
-from rft_jax.feedback.records import GLOBAL, Event, User
+from rft_jax.feedback.gates import Cast, Rules, Verdict, Vote
+from rft_jax.feedback.records import GLOBAL, User
 from rft_jax.feedback.sameness import context
 from rft_jax.feedback.schema import canonical
 from rft_jax.feedback.wishes import Wish
@@ -33,22 +32,31 @@ SYSTEM = """SELECT c.system_prompt FROM message m JOIN conversation c ON c.id = 
   WHERE m.id = ?"""
 STANDING = """g.state IN ('held', 'ok')
   AND NOT EXISTS (SELECT 1 FROM replaced r WHERE r.event_seq = e.seq)"""
-SUPPORTERS = f"""
-SELECT e.*, g.state, s.form, s.raises, s.lowers FROM supporter s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
-WHERE s.wish_id = ? AND {STANDING} ORDER BY s.created_us, s.user_id LIMIT {VOTERS}
+CAST = """
+SELECT e.seq, e.user_id, e.recv_us, e.origin, u.staff, u.trust_a, u.trust_b, u.state,
+  u.share_global, u.created_us, u.keyed, g.state = 'ok' AS taught,
+  (SELECT group_concat(o.origin) FROM user_origin o
+    WHERE o.user_id = e.user_id AND o.last_us > :since) AS origins
 """
-OPPONENTS = f"""
-SELECT e.*, g.state, '' AS form, '' AS raises, '' AS lowers FROM stance s
-JOIN feedback_event e ON e.seq = s.event_seq
-JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
-WHERE s.intent = ? AND s.answer = ? AND s.sign = ? AND {STANDING}
+JOINED = f"""
+CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
+"""
+SUPPORTERS = f"""{CAST}, s.form, s.raises, s.lowers FROM supporter s {JOINED}
+WHERE s.wish_id = :wish AND {STANDING} ORDER BY s.created_us, s.user_id LIMIT {VOTERS}
+"""
+OPPONENTS = f"""{CAST}, '' AS form, '' AS raises, '' AS lowers FROM stance s {JOINED}
+WHERE s.intent = :intent AND s.answer = :answer AND s.sign = :sign AND {STANDING}
 ORDER BY s.created_us, s.user_id LIMIT {VOTERS}
 """
+GIVEN = f"""{CAST} FROM feedback_event s
+CROSS JOIN feedback_event e ON e.seq = s.seq CROSS JOIN user u ON u.id = e.user_id
+CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}' WHERE s.seq = :seq
+"""
 SAID = f"""
-SELECT 1 FROM supporter s JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
-JOIN feedback_event e ON e.seq = s.event_seq
+SELECT 1 FROM supporter s
+CROSS JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
+CROSS JOIN feedback_event e ON e.seq = s.event_seq
 WHERE s.wish_id = ? AND s.created_us = ? AND s.user_id = ? AND ({STANDING}
   OR EXISTS (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope))
 """
@@ -60,7 +68,8 @@ DECIDE = f"""UPDATE event_gate SET state = ?, reasons_json = ?, decided_us = ?
   WHERE event_seq = ? AND scope = '{GLOBAL}'"""
 
 
-COLUMNS = {one.name for one in dataclasses.fields(Event)} | {'value_json', 'tags_json'}
+ENOUGH = 'UPDATE wish SET enough = ? WHERE id = ?'
+RETRY = 8  # an eighth more votes than there were when a wish was looked at last
 
 
 class Standing(NamedTuple):
@@ -127,6 +136,8 @@ def consider(
   if found.state in ('held', 'ok'):
     file(connection, event, wish_id, user, wanted)
     contradict(connection, event, user, wanted, now_us, rules)
+    if user.staff:
+      connection.execute(ENOUGH, (0, wish_id))
     weigh(connection, wish_id, now_us, rules)
 
 
@@ -194,6 +205,7 @@ def file(
   query = 'INSERT OR REPLACE INTO supporter VALUES (?, ?, ?, ?, ?, ?, ?)'
   values = (wish_id, user.created_us, user.id, event['seq'], wanted.form, *sides)
   connection.execute(query, values)
+  connection.execute('UPDATE wish SET waiting = waiting + 1 WHERE id = ?', (wish_id,))
   for answer, sign in about(*sides):
     query = 'INSERT OR REPLACE INTO stance VALUES (?, ?, ?, ?, ?, ?)'
     values = (event['intent'], answer, sign, user.created_us, user.id, event['seq'])
@@ -207,11 +219,14 @@ def about(raises: str, lowers: str) -> tuple[tuple[str, int], ...]:
 
 def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rules):
   """Sets free what enough people agree on. Once that was, as many new ones are needed to teach it
-  again: one more is no other opinion."""
+  again: one more is no other opinion. Where that did not suffice, it is looked at again once there
+  are some more, so that a vote takes no longer on what everybody votes on."""
   wish = connection.execute('SELECT * FROM wish WHERE id = ?', (wish_id,)).fetchone()
-  if wish['state'] in ('quarantined', 'rejected') or echoed(connection, wish, rules):
+  if wish['state'] in ('quarantined', 'rejected') or wish['waiting'] < wish['enough']:
     return
   standing = supporters(connection, wish_id, now_us, rules)
+  tell = lambda enough: connection.execute(ENOUGH, (enough, wish_id))
+  tell(wish['waiting'] + wish['waiting'] // RETRY)
   standing = unopposed(connection, wish['intent'], standing, now_us, rules)
   waiting = [s.vote for s in standing if not s.taught]
   votes = [s.vote for s in standing]
@@ -227,6 +242,7 @@ def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rule
   forms = {s.vote.event.seq: s.form for s in standing}
   teaching = waiting if free else gates.chosen(new, forms, rules.quorum)
   accept(connection, wish, teaching, waiting, gates.STAFF if staff else 'quorum', now_us)
+  tell(0 if free else max(rules.quorum, len(people)))
   if wish['state'] == 'held' and not free:
     for vote in teaching:
       learn_of(connection, vote.user.id, wish['intent'], right=True)
@@ -234,31 +250,18 @@ def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rule
       learn_of(connection, vote.user.id, wish['intent'], right=False)
 
 
-def echoed(connection: sqlite3.Connection, wish: sqlite3.Row, rules: Rules) -> bool:
-  """Whether something accepted has too few new votes to be looked at again."""
-  query = f"""SELECT count(*) FROM (SELECT 1 FROM supporter s
-    JOIN event_gate g ON g.event_seq = s.event_seq AND g.scope = '{GLOBAL}'
-    WHERE s.wish_id = ? AND g.state = 'held' LIMIT ?)"""
-  if wish['reason'] != 'quorum':
-    return False
-  return connection.execute(query, (wish['id'], rules.quorum)).fetchone()[0] < rules.quorum
-
-
 def supporters(
   connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rules
 ) -> list[Standing]:
-  found = connection.execute(SUPPORTERS, (wish_id,)).fetchall()
-  return counted(connection, found, now_us, rules)
+  values = {'wish': wish_id, 'since': now_us - rules.active_us}
+  return counted(connection.execute(SUPPORTERS, values), rules)
 
 
-def counted(
-  connection: sqlite3.Connection, found: Sequence[sqlite3.Row], now_us: int, rules: Rules
-) -> list[Standing]:
+def counted(found: Iterable[sqlite3.Row], rules: Rules) -> list[Standing]:
   """Without those whose authors may not, or will not, teach everyone any more."""
   standing = []
   for row in found:
-    taught = row['state'] == 'ok'
-    vote = read_vote(connection, row, now_us, rules)
+    vote, taught = cast(row), bool(row['taught'])
     user = vote.user
     willing = user.share_global and user.state == 'active' and user.trust >= rules.mute_below
     if taught or willing:
@@ -266,13 +269,33 @@ def counted(
   return standing
 
 
-def read_vote(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int, rules: Rules) -> Vote:
-  """row: of an event, perhaps with more columns."""
-  user = read_user(connection, row['user_id'])
-  query = 'SELECT origin FROM user_origin WHERE user_id = ? AND last_us > ?'
-  origins = connection.execute(query, (row['user_id'], now_us - rules.active_us)).fetchall()
-  values = {name: row[name] for name in row.keys() if name in COLUMNS}
-  return Vote(rows.event(values), user, frozenset(one[0] for one in origins))
+def cast(row: sqlite3.Row) -> Vote:
+  """A vote of a row of CAST."""
+  user = User(
+    row['user_id'],
+    '',
+    bool(row['staff']),
+    row['trust_a'],
+    row['trust_b'],
+    row['state'],
+    bool(row['share_global']),
+    row['created_us'],
+    keyed=bool(row['keyed']),
+  )
+  event = Cast(row['seq'], row['user_id'], row['recv_us'], row['origin'])
+  return Vote(event, user, frozenset((row['origins'] or '').split(',')) - {''})
+
+
+def votes_of(
+  connection: sqlite3.Connection, seqs: Iterable[int], now_us: int, rules: Rules
+) -> list[Vote]:
+  """Of events that are for everyone."""
+  since = now_us - rules.active_us
+  return [
+    cast(row)
+    for seq in seqs
+    for row in connection.execute(GIVEN, {'seq': seq, 'since': since}).fetchall()
+  ]
 
 
 def unopposed(
@@ -290,21 +313,27 @@ def unopposed(
   for one in standing:
     for side in one.about:
       sides[side].append(one.vote)
-  lost = {
-    (answer, sign)
-    for (answer, sign), votes in sides.items()
-    if gates.outweighed(
-      votes, opposed(connection, intent, answer, sign, now_us, rules), now_us, rules
-    )
-  }
+  active = crowd(connection, [one.vote for one in standing], now_us, rules)
+  lost = set()
+  for (answer, sign), votes in sides.items():
+    others = opposed(connection, intent, answer, sign, now_us, rules)
+    if others and gates.outweighed(votes, others, now_us, rules, active):
+      lost.add((answer, sign))
   return [one for one in standing if one.vote.user.staff or not lost & set(one.about)]
 
 
 def opposed(
   connection: sqlite3.Connection, intent: str, answer: str, sign: int, now_us: int, rules: Rules
 ) -> list[Vote]:
-  found = connection.execute(OPPONENTS, (intent, answer, -sign)).fetchall()
-  return [one.vote for one in counted(connection, found, now_us, rules)]
+  found = opponents(connection, intent, answer, sign, now_us, rules)
+  return [one.vote for one in counted(found, rules)]
+
+
+def opponents(
+  connection: sqlite3.Connection, intent: str, answer: str, sign: int, now_us: int, rules: Rules
+) -> list[sqlite3.Row]:
+  values = {'intent': intent, 'answer': answer, 'sign': -sign, 'since': now_us - rules.active_us}
+  return connection.execute(OPPONENTS, values).fetchall()
 
 
 def against(
@@ -345,9 +374,9 @@ def accept(
   for vote in waiting:
     state, why = ('ok', reason) if vote.event.seq in chosen else ('held', AGREED)
     connection.execute(DECIDE, (state, canonical([why]), now_us, vote.event.seq))
-  query = """UPDATE wish SET state = 'accepted', reason = ?,
+  query = """UPDATE wish SET state = 'accepted', reason = ?, waiting = waiting - ?,
     accepted_us = coalesce(accepted_us, ?) WHERE id = ?"""
-  connection.execute(query, (reason, now_us, wish['id']))
+  connection.execute(query, (reason, len(chosen), now_us, wish['id']))
 
 
 def contradict(
@@ -361,9 +390,8 @@ def contradict(
   """Who speaks against what others have agreed on is trusted less, until more agree with them."""
   sides = about(' '.join(wanted.raises), ' '.join(wanted.lowers))
   for answer, sign in sides:
-    found = connection.execute(OPPONENTS, (event['intent'], answer, -sign)).fetchall()
-    found = [row for row in found if row['state'] == 'ok' and row['user_id'] != user.id]
-    votes = [read_vote(connection, row, now_us, rules) for row in found]
+    found = opponents(connection, event['intent'], answer, sign, now_us, rules)
+    votes = [cast(row) for row in found if row['taught'] and row['user_id'] != user.id]
     if len(gates.independent(votes, now_us, rules)) >= 2:
       return learn_of(connection, user.id, event['intent'], right=False)
 
@@ -386,12 +414,13 @@ def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reas
   nobody else stands for ends as `state`."""
   for seq in seqs:
     query = """SELECT e.user_id, e.intent, s.wish_id, u.staff FROM supporter s
-      JOIN feedback_event e ON e.seq = s.event_seq JOIN user u ON u.id = e.user_id
+      CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
       WHERE s.event_seq = ?"""
     found = connection.execute(query, (seq,)).fetchone()
     if not found:
       continue
-    if not connection.execute(SUPPORTERS, (found['wish_id'],)).fetchone():
+    values = {'wish': found['wish_id'], 'since': 0}
+    if not connection.execute(SUPPORTERS, values).fetchone():
       query = "UPDATE wish SET state = ?, reason = ? WHERE id = ? AND state != 'rejected'"
       connection.execute(query, (state, reason, found['wish_id']))
     if not found['staff']:
@@ -401,7 +430,7 @@ def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reas
 def unsettle(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules):
   """An event no longer counts: what was accepted with it and is not learned yet may have to wait
   again."""
-  query = """SELECT w.* FROM supporter s JOIN wish w ON w.id = s.wish_id WHERE s.event_seq = ?"""
+  query = 'SELECT w.* FROM supporter s JOIN wish w ON w.id = s.wish_id WHERE s.event_seq = ?'
   wish = connection.execute(query, (seq,)).fetchone()
   if not wish or wish['state'] != 'accepted' or wish['reason'] != 'quorum':
     return
@@ -419,6 +448,9 @@ def hold_again(connection: sqlite3.Connection, seqs: Sequence[int], now_us: int)
         (SELECT 1 FROM applied a WHERE a.event_seq = event_gate.event_seq
           AND a.scope = event_gate.scope)"""
     connection.execute(query, (canonical([WAITS]), now_us, seq))
+    query = """UPDATE wish SET waiting = waiting + 1, enough = 0 WHERE id =
+      (SELECT wish_id FROM supporter WHERE event_seq = ?)"""
+    connection.execute(query, (seq,))
 
 
 def decide(
@@ -427,7 +459,9 @@ def decide(
   """An administrator's word on what these events want; the seqs of all that want the same."""
   found: set[int] = set()
   for seq in seqs:
-    query = 'SELECT id FROM wish w JOIN feedback_event e USING (intent, direction) WHERE e.seq = ?'
+    query = (
+      'SELECT w.id FROM wish w JOIN feedback_event e USING (intent, direction) WHERE e.seq = ?'
+    )
     for (wish_id,) in connection.execute(query, (seq,)).fetchall():
       query = """UPDATE wish SET state = :state, reason = :reason, accepted_us = CASE :state
         WHEN 'accepted' THEN coalesce(accepted_us, :now) ELSE accepted_us END WHERE id = :wish"""
