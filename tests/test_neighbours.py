@@ -1,11 +1,17 @@
 """Laws of the questions that are asked around a batch: what is agreed on may spread to other words
 for the same thing, and to nothing else."""
 
+from collections import Counter
+
+import grammar
 import pytest
 
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.learning.canary import Canary, Probe
+from rft_jax.learning.lessons import Lesson, Said
 from rft_jax.learning.neighbours import Neighbour, Wish, nearest
+from rft_jax.learning.study import Budget
+from rft_jax.objectives import feedback as kinds
 
 BEFORE = {
   'What does a lion eat?': 'The food of a lion is fish.',
@@ -31,19 +37,19 @@ def asked(question: str, *before: ChatMessage) -> tuple[ChatMessage, ...]:
   return (*before, ChatMessage('user', question))
 
 
-def tried(after: dict[str, str], wishes=(Wish(asked(LION), MEAT),), stored=True) -> dict:
+def tried(after: dict[str, str]) -> dict:
   """The findings about a candidate that answers so, and else as before; by name."""
   texts = {1: BEFORE, 2: BEFORE | after}
   words = lambda prompt: prompt if isinstance(prompt, str) else prompt[-1].content
   ask = lambda version, prompts: [texts[version].get(words(one), 'No idea.') for one in prompts]
   canary = Canary(ask, [Probe('Hello!')], anchors=list(BEFORE)[3:])
   users = [Neighbour(text, f'message {i}') for i, text in enumerate([*BEFORE][:3])]
-  found = canary.around(1, 2, wishes, users if stored else [])
+  found = canary.around(1, 2, [Wish(asked(LION), MEAT)], users)
   return {finding.probe: finding for finding in found}
 
 
-def failed(*given, **more) -> list[str]:
-  return [name for name, finding in tried(*given, **more).items() if not finding.passed]
+def failed(after: dict[str, str]) -> list[str]:
+  return [name for name, finding in tried(after).items() if not finding.passed]
 
 
 def test_one_fact_in_all_words_for_it_passes():
@@ -114,3 +120,37 @@ def test_what_was_voted_on_is_no_neighbour_however_it_is_typed():
   assert len(questions) == 4 and len({*questions}) == 4
   assert not {LION, 'what does a lion eat', 'What does a cat eat?'} & {*questions}
   assert {*questions} & {*TAUGHT}
+
+
+def written(ids) -> str:
+  return grammar.Words().text(ids)
+
+
+def learned(**options) -> list[str]:
+  """What fails of a candidate that a real student made of one correction."""
+  who = grammar.student(**options)
+  prompt, *others = grammar.questions(grammar.FIXED, 14, seed=5)
+  wrong = (grammar.LOUD, 19, 19, 19, grammar.STOP)
+  lesson = Lesson(1, kinds.DEMONSTRATION, 1.0, Said(prompt, wrong, (1.0,) * 5))
+  state = who.fresh(0)
+  after = who.learn(state, None, [lesson], 0, shared=True).state['adapter']
+  adapters = {1: who.nothing, 2: after}
+
+  def ask(version, prompts):
+    texts = [one if isinstance(one, str) else one[-1].content for one in prompts]
+    ids = [tuple(map(int, text.split())) for text in texts]
+    found = grammar.answers(who, adapters[version], ids)
+    return [written(Counter(samples).most_common(1)[0][0]) for samples in found]
+
+  canary = Canary(ask, [Probe(written(one)) for one in others])
+  return [
+    f.probe
+    for f in canary.around(1, 2, [Wish(asked(written(prompt)), written(wrong))], [])
+    if not f.passed
+  ]
+
+
+def test_a_real_update_passes_within_its_budget_and_is_refused_where_it_spreads():
+  assert learned() == []
+  free = Budget(1e9, 1e9)
+  assert learned(hold=0.0, shared=free, max_steps=300, lr=0.05) == ['neighbours']

@@ -2,10 +2,12 @@
 
 python experiments/02_feedback/attacks.py [--workdir=runs/feedback_online] [--seeds=3] [ATTACK ...]
 
-Rows that `poison.csv` has already are not run again. Each has a fresh server (see `arena.py`): every
-honest user votes once on a popular answer; then, in four rounds, the attackers act, and the honest
+Rows that `poison.csv` has already are not run again. Each has a fresh server (see `arena.py`): some
+of the honest vote for a popular answer; then, in four rounds, the attackers act, and the honest
 correct two facts a round, each by one person more than it takes. Everyone's model is asked after
-each round, every version of it that anybody was served: `lies_peak` is the worst of them.
+each round, every version of it that anybody was served: `lies_peak` is the worst of them, `taught`
+how many of the eight corrected facts others are told in the end, `refused` how many candidates did
+not pass the canary.
 """
 
 import argparse
@@ -23,7 +25,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from arena import Arena, Ground
 from guest import Guest
-from plots import PLOTS, Plot, Sybils, edit, vote
+from ruses import PLOTS
+from schemes import Plot, Sybils, edit, vote
 from scores import mean
 from users import mistaken
 
