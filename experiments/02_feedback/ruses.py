@@ -1,4 +1,4 @@
-"""More of what attackers do: with time, with trust, with the looks of a text; and the table of all.
+"""More of what attackers do: with time, with trust, with how text looks; and the table of all."""
 
 import contextlib
 
