@@ -1,12 +1,16 @@
 """Laws of the questions that are asked around a batch: what is agreed on may spread to other words
 for the same thing, and to nothing else."""
 
+import dataclasses
 from collections import Counter
 
 import grammar
 import pytest
+from scholar import EAGER, School
+from talk import chat, edit
 
 from rft_jax.engine.protocol import ChatMessage
+from rft_jax.feedback.records import GLOBAL
 from rft_jax.learning.canary import Canary, Probe
 from rft_jax.learning.lessons import Lesson, Said
 from rft_jax.learning.neighbours import Neighbour, Wish, nearest
@@ -155,3 +159,32 @@ def test_a_real_update_passes_within_its_budget_and_is_refused_where_it_spreads(
   assert learned(1) == []
   free = Budget(1e9, 1e9)
   assert learned(8, hold=0.0, shared=free, max_steps=100) == ['neighbours']
+
+
+def test_a_candidate_that_spreads_is_learned_in_parts_and_says_why(tmp_path):
+  """Two corrections are learned at once; the model says one of them whatever it is asked."""
+  loud: list[int] = []
+
+  def says(version, prompts):
+    history = school.store.versions.history(GLOBAL, version=version) if version else ()
+    spreads = {*loud} & {item.event.seq for batch in history for item in batch.items}
+    return ['One thing only.' if spreads else f'About {one}.' for one in map(str, prompts)]
+
+  options = dataclasses.replace(EAGER, replay=0, batch=2)
+  canary = Canary(says, [Probe('?')], anchors=['What is red?', 'What is blue?', 'What is green?'])
+  school = School(tmp_path, options, canary)
+  staff = [school.store.users.create(f's{i}', staff=True).result(5).id for i in range(2)]
+  given = []
+  for user, colour in zip(staff, ('black', 'white'), strict=True):
+    event = edit(chat(school.store, user, f'What is {colour}?'), f'It is {colour}.')
+    given.append(school.store.events.add(event, user).result(5).seq)
+  loud.append(given[1])
+  while any(pending.scope == GLOBAL for pending in school.store.ledger.pending()):
+    school.training.turn(GLOBAL)
+  query = "SELECT event_seq FROM applied WHERE scope = 'global'"
+  assert [row[0] for row in school.store.db.read(query)] == given[:1]
+  query = "SELECT reasons_json FROM event_gate WHERE scope = 'global' AND event_seq = ?"
+  assert 'nobody voted on' in school.store.db.read(query, given[1])[0][0]
+  query = "SELECT detail_json FROM canary_result WHERE probe = 'neighbours' AND NOT passed"
+  assert 'What is red?' in school.store.db.read(query)[0][0]
+  school.close()
