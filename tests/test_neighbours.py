@@ -130,6 +130,11 @@ def written(ids) -> str:
   return grammar.Words().text(ids)
 
 
+def spoken(ids) -> str:
+  """An answer, in words that no question has."""
+  return ' '.join(f'w{i}' for i in ids if i != grammar.STOP)
+
+
 def learned(count: int, **options) -> list[str]:
   """What fails of a candidate that a real student made of so many corrections."""
   who = grammar.student(**options)
@@ -147,10 +152,10 @@ def learned(count: int, **options) -> list[str]:
     texts = [one if isinstance(one, str) else one[-1].content for one in prompts]
     ids = [tuple(map(int, text.split())) for text in texts]
     found = grammar.answers(who, adapters[version], ids)
-    return [written(Counter(samples).most_common(1)[0][0]) for samples in found]
+    return [spoken(Counter(samples).most_common(1)[0][0]) for samples in found]
 
   canary = Canary(ask, [Probe(written(one)) for one in others])
-  wishes = [Wish(asked(written(prompt)), written(wrong)) for prompt in prompts]
+  wishes = [Wish(asked(written(prompt)), spoken(wrong)) for prompt in prompts]
   return [finding.probe for finding in canary.around(1, 2, wishes, []) if not finding.passed]
 
 

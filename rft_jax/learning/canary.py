@@ -103,9 +103,9 @@ class Canary:
     before, after = ([*self.ask(version, prompts)] for version in (live, candidate))
     n = len(wishes)
     changes = changed(others, before[n:], after[n:])
-    texts = [one.question for pool in pools for one in pool]
-    scale = Words([*texts, *self.known.get(live, ()), *before])
-    harm = strayed([*zip(wishes, before, strict=False)], changes, scale)
+    asked = Words(one.question for pool in pools for one in pool)
+    said = Words([*self.known.get(live, ()), *before])
+    harm = strayed([*zip(wishes, before, strict=False)], changes, asked, said)
     allowed = max(1, int(len(others) * options.strayed))
     detail = {'n': len(others), 'changed': len(changes), 'strayed': len(harm), 'allowed': allowed}
     detail['questions'] = [one.neighbour.name for one in harm]

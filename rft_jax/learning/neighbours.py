@@ -15,7 +15,7 @@ from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
 
 WORD = re.compile(r'\w+')
-TELLING = 0.8  # of the weight of the word that tells most
+TELLING = 0.9  # of the weight of the word that tells most
 
 
 class Wish(NamedTuple):
@@ -99,29 +99,30 @@ def ranking(
 
 
 def strayed(
-  wishes: Sequence[tuple[Wish, str]], changes: Sequence[Change], scale: Words
+  wishes: Sequence[tuple[Wish, str]], changes: Sequence[Change], asked: Words, said: Words
 ) -> list[Change]:
   """The changes that are harm: the answer no longer says what it said, and the question was about
-  another thing than those of the batch. wishes: with the answers before."""
+  another thing than those of the batch. wishes: with the answers before; asked, said: what words
+  tell in questions and in answers."""
 
   def apart(change: Change) -> bool:
-    return not any(same(wish.question, before, change, scale) for wish, before in wishes)
+    return not any(same(wish.question, before, change, asked, said) for wish, before in wishes)
 
-  return [one for one in changes if lost(one, scale) and apart(one)]
+  return [one for one in changes if lost(one, said) and apart(one)]
 
 
-def same(question: str, before: str, change: Change, scale: Words) -> bool:
+def same(question: str, before: str, change: Change, asked: Words, said: Words) -> bool:
   """Whether a neighbour asks for the same thing as a question: it names it, and was answered
   alike."""
   near, answer = words(change.neighbour.question), words(change.before)
-  named = scale.key(words(question)) & (near | answer)
-  return bool(named and scale.key(answer - near or answer) & words(before))
+  named = asked.key(words(question)) & (near | answer)
+  return bool(named and said.key(answer - near or answer) & words(before))
 
 
-def lost(change: Change, scale: Words) -> bool:
+def lost(change: Change, said: Words) -> bool:
   """Whether what the answer told beyond the question is gone."""
   told = words(change.before) - words(change.neighbour.question) or words(change.before)
-  key = scale.key(told)
+  key = said.key(told)
   return bool(key) and 2 * len(key & words(change.after)) <= len(key)
 
 
