@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from rft_jax.feedback import gates, rows, voting
+from rft_jax.feedback import ballots, gates, rows, voting
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules, Vote
 from rft_jax.feedback.records import GLOBAL, Agreement, Event, Supporter
@@ -54,23 +54,24 @@ class Agreements:
   def shown(self, row: sqlite3.Row) -> Agreement:
     reader, now, rules = self.db.reader, self.clock(), self.rules
     given = reader.execute(GIVEN, (row['id'],)).fetchall()
-    standing = voting.supporters(reader, row['id'], now, rules)
+    standing = ballots.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
-    against = voting.against(reader, row['intent'], standing, now, rules)
-    *turns, answer = reader.execute(voting.PATH, (given[-1]['message_id'],)).fetchall() or ['']
-    system = reader.execute(voting.SYSTEM, (given[-1]['message_id'],)).fetchone()
+    against = ballots.against(reader, row['intent'], standing, now, rules)
+    newest = max(given, key=lambda one: one['seq'])
+    *turns, answer = reader.execute(ballots.PATH, (newest['message_id'],)).fetchall() or ['']
+    system = reader.execute(ballots.SYSTEM, (newest['message_id'],)).fetchone()
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
       system=system[0] if system else '',
       question=turns[-1]['content'] if turns else '',
       answer=answer['content'] if answer else '',
-      other=content(reader, given[-1]['other_message_id']),
-      text=written(given[-1]),
+      other=content(reader, newest['other_message_id']),
+      text=written(newest),
       authors=tuple(authors(reader, given, now, rules)),
       people=len(gates.independent(votes, now, rules)),
       against=len(gates.independent(against, now, rules)),
-      needed=gates.needed(voting.crowd(reader, votes, now, rules)(), rules),
+      needed=gates.needed(ballots.crowd(reader, votes, now, rules)(), rules),
       **{name: row[name] for name in ('first_us', 'last_us', 'accepted_us')},
       applied_version=reader.execute(TAUGHT, (row['id'],)).fetchone()[0],
     )
@@ -107,7 +108,7 @@ def written(row: sqlite3.Row) -> str:
 def authors(
   connection: sqlite3.Connection, given: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> list[Supporter]:
-  votes = voting.votes_of(connection, [row['seq'] for row in given], now_us, rules)
+  votes = ballots.votes_of(connection, [row['seq'] for row in given], now_us, rules)
   people = gates.independent(votes, now_us, rules)
   letters = {vote.event.seq: number for number, one in enumerate(people) for vote in one}
   shared = {number: len({vote.user.id for vote in one}) > 1 for number, one in enumerate(people)}
@@ -146,7 +147,7 @@ def refile(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules):
   answer, other = (content(connection, m) for m in (found.message_id, found.other_message_id))
   wanted = wish(payload(found), answer, other, shaped(connection, found))
   query = 'UPDATE feedback_event SET intent = ?, direction = ? WHERE seq = ?'
-  connection.execute(query, (voting.asked(connection, found.message_id), wanted.direction, seq))
+  connection.execute(query, (ballots.asked(connection, found.message_id), wanted.direction, seq))
   voting.recount(connection, seq, wanted, shaped(connection, found), now_us, rules)
 
 

@@ -19,7 +19,7 @@ from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import GLOBAL, Batch, Version
-from rft_jax.feedback.voting import disown
+from rft_jax.feedback.verdicts import disown
 
 PENDING = """
 FROM event_gate g JOIN feedback_event e ON e.seq = g.event_seq
