@@ -131,7 +131,13 @@ class School:
   """Everything that learns, on one folder."""
 
   def __init__(
-    self, root: Path, options: LearnerOptions = EAGER, canary=None, student=None, teach=None
+    self,
+    root: Path,
+    options: LearnerOptions = EAGER,
+    canary=None,
+    student=None,
+    teach=None,
+    rehearse=None,
   ):
     """teach(store) -> lessons of a batch."""
     self.store = Store(root / 'store.db', Rules(young_us=0))
@@ -149,6 +155,7 @@ class School:
       options,
       canary=canary,
       packed=packed,
+      rehearse=rehearse,
     )
 
   @property

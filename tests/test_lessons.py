@@ -130,3 +130,40 @@ def test_erased_answers_teach_nothing_and_replay_is_told_apart():
   assert not taught(item('preference', {'outcome': 'a'}, other=None))
   (lesson,) = taught(item('binary', {'label': True}, role='replay'))
   assert lesson.replay
+
+
+def conversation(*turns: tuple[str, str]) -> tuple[int, ...]:
+  return tuple(codec().prompt([ChatMessage(*turn) for turn in turns]))
+
+
+def corrected(turns: list[tuple[str, str]], scope: str = 'u:user', role: str = 'new'):
+  """The lessons of an edit of the answer to the last turn."""
+  before = np.array(codec().answer('blue, I think'), np.int32)
+  mine = dataclasses.replace(
+    talk.answered('m1'), prompt_ids=np.array(conversation(*turns), np.int32), completion_ids=before
+  )
+  one = item('edit', {'content': 'green, I think'}, generation=mine, role=role)
+  one = dataclasses.replace(one, question=turns[-1][1])
+  return lessons(Batch('b', scope, 0, 1, 0, '', 'claimed', 0, (one,)), codec())
+
+
+def test_an_edit_is_also_learned_where_its_question_will_be_asked_again():
+  asked, wrong, right = ('user', 'its colour?'), 'blue, I think', 'green, I think'
+  first, *later = corrected([asked])
+  assert first.own and first.better.prompt == conversation(asked)
+  again = [conversation(asked, ('assistant', said), asked) for said in (wrong, right)]
+  assert [x.better.prompt for x in later] == again
+  head = [('user', 'hi'), ('assistant', 'hello')]
+  first, alone, *later = corrected([*head, asked])
+  assert alone.better.prompt == conversation(asked)
+  again = [conversation(*head, asked, ('assistant', said), asked) for said in (wrong, right)]
+  assert [x.better.prompt for x in later] == again
+  for lesson in (alone, *later):
+    assert lesson.better.answer == first.better.answer and lesson.weight < first.weight
+    assert not lesson.own and lesson.alone.prompt == conversation(asked)
+    assert lesson.alone.said == first.worse
+
+
+def test_elsewhere_nothing_is_learned_for_everyone_or_when_it_is_repeated():
+  asked = [('user', 'its colour?')]
+  assert len(corrected(asked, scope='global')) == len(corrected(asked, role='replay')) == 1

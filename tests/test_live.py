@@ -152,6 +152,24 @@ def test_a_page_that_leaves_leaves_nothing(served):
   assert not news.watched and not news.receipts
 
 
+@pytest.mark.parametrize('turns', range(6))
+def test_a_page_that_is_told_something_while_it_leaves_leaves_nothing(turns, served):
+  page = Page(visitor(served))
+  loop, pages = served.loop, served.service.live.pages
+
+  def wake(left: int):
+    if left:
+      return loop.call_soon(wake, left - 1)
+    for theirs in pages.values():
+      for one in theirs:
+        one.woken.set()
+
+  served.hang_up()
+  loop.call_soon_threadsafe(wake, turns)
+  page.join(5)
+  until(lambda: not pages, 3)
+
+
 def test_one_user_cannot_open_pages_without_end(served, monkeypatch):
   monkeypatch.setattr(live, 'PAGES', 3)
   client = visitor(served)

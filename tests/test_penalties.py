@@ -118,14 +118,14 @@ def test_the_likeliest_tokens_are_those_of_the_distribution_that_was_drawn_from(
   assert [t.id for t in found] == list(without.ids), 'asking changes nothing'
 
 
-def test_nothing_compiles_whatever_is_penalised():
-  with engine(slots=2) as made, compilations() as seen:
-    made.generate([ask('a', **options, top=i) for i, options in enumerate([{}, *PENALISED])])
+def test_nothing_compiles_whatever_is_penalised(running):
+  with compilations() as seen:
+    asked = [ask('a', **options, top=i) for i, options in enumerate([{}, *PENALISED])]
+    running.generate(asked)
     assert not seen
 
 
-def test_answers_that_are_wanted_together_take_one_place_in_the_queue():
-  with engine(slots=1) as made:
-    many = [ask('hello', i, max_tokens=4, group='mine') for i in range(16)]
-    found = together(made, many)
-    assert len({answer.ids for answer in found}) == 1 and len(found) == 16
+def test_answers_that_are_wanted_together_take_one_place_in_the_queue(running):
+  many = [ask('hello', i, max_tokens=4, group='mine') for i in range(40)]
+  found = together(running, many)
+  assert len({answer.ids for answer in found}) == 1 and len(found) == 40

@@ -1,4 +1,4 @@
-"""What many users' feedback does to the model that answers everyone, and what attackers can do."""
+"""What many users' feedback does to the model that answers everyone."""
 
 import concurrent.futures
 import time
@@ -8,11 +8,11 @@ from guest import Guest
 from host import Host
 from scores import mean, sample
 from teaching import teach
-from users import AlwaysUp, Flipper, Honest, Injector, Replayer, SlowDrip, User, lie, mistaken
+from users import AlwaysUp, Flipper, Injector, Replayer, SlowDrip, User, lie, mistaken
 
 from rft_jax.data.smalltalk.answers import say, states
 from rft_jax.data.smalltalk.grammar import asked
-from rft_jax.data.smalltalk.world import FACTS, TAUGHT, fact
+from rft_jax.data.smalltalk.world import fact
 from rft_jax.tasks.smalltalk import probes
 
 TARGET = fact('food', 'a lion')  # No probe of the canary asks for it.
@@ -26,56 +26,6 @@ ATTACKS = {
 Rows = Iterator[dict]
 
 
-def poison(host: Host, attack: str, attackers: int, turns: int) -> dict:
-  """Everyone has so many turns, the honest one before all others; how often does the model of
-  somebody else then tell the lie, and how often what was believed about everything else?"""
-  guests = [Guest(host.url, key) for key in host.users]
-  people: list[User] = [Honest('', seed) for seed in range(len(guests))]
-  people[:attackers] = [ATTACKS[attack](seed) for seed in range(attackers)]
-  act(people[attackers:], guests[attackers:], 1)
-  act(people, guests, turns)
-  states_of = [receipt['status'] for guest in guests for receipt in guest.receipts]
-  return dict(
-    attack=attack,
-    share=attackers / len(guests),
-    events=len(states_of),
-    quarantined=states_of.count('quarantined'),
-    **harm(Guest(host.url)),
-  )
-
-
-def sybils(host: Host, count: int, turns: int) -> dict:
-  """One attacker behind so many new accounts, beside honest users who have been there for days."""
-  honest = [Guest(host.url, key) for key in host.users]
-  false = [Guest(host.url) for _ in range(count)]
-  people: list[User] = [Honest('', seed) for seed in range(len(honest))]
-  people += [Injector(TARGET, lie(TARGET), seed) for seed in range(count)]
-  act(people[: len(honest)], honest, 1)
-  act(people, honest + false, turns)
-  found = [receipt['status'] for guest in false for receipt in guest.receipts]
-  return dict(
-    attack='sybil',
-    share=count / (count + len(honest)),
-    events=len(found),
-    quarantined=found.count('quarantined'),
-    **harm(Guest(host.url)),
-  )
-
-
-def act(people: list[User], guests: list[Guest], turns: int):
-  """All at once, each their turns in order; then everything settles."""
-
-  def live(pair):
-    user, guest = pair
-    for _ in range(turns):
-      user.turn(guest)
-    guest.settle()
-
-  with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
-    list(pool.map(live, zip(people, guests, strict=True)))
-  rest(guests[0])
-
-
 def rest(guest: Guest):
   """Until nothing waits to be learned, by anybody's adapter or everyone's. A candidate on trial is
   no event that waits, so nothing may have changed for a while."""
@@ -85,18 +35,6 @@ def rest(guest: Guest):
     still = not status['pending_events'] and not status['training'] and status['version'] == version
     quiet, version = quiet + 1 if still else 0, status['version']
     time.sleep(0.5)
-
-
-def harm(stranger: Guest) -> dict[str, float]:
-  """`lies`: the share of answers to the target question that tell the lie; `kept`: of all others
-  that say what was believed."""
-  texts = sample(stranger, asked(TARGET, 'train'))
-  told = [states(said, TARGET) == lie(TARGET) for told in texts.values() for said in told]
-  others = [one for one in FACTS if one.kind in TAUGHT and one != TARGET][::5]
-  said = sample(stranger, [asked(one, 'train')[0] for one in others])
-  kept = [states(t, one) == one.value for one in others for t in said[asked(one, 'train')[0]]]
-  version = stranger.ask(asked(TARGET, 'train')[0])[0].version[0]
-  return dict(lies=mean(told), kept=mean(kept), version=version)
 
 
 def everyone(host: Host, lessons: int) -> Rows:

@@ -22,10 +22,12 @@ class Answer(NamedTuple):
 
 
 class Guest:
-  """`key`: an API key; without one the server gives it a cookie, and so a new user."""
+  """`key`: an API key; without one the server gives it a cookie, and so a new user. `address`: that
+  a proxy says they have."""
 
-  def __init__(self, url: str, key: str = ''):
+  def __init__(self, url: str, key: str = '', address: str = ''):
     headers = {'Authorization': f'Bearer {key}'} if key else {}
+    headers |= {'X-Forwarded-For': address} if address else {}
     self.client = httpx.Client(base_url=url, headers=headers, timeout=PATIENCE)
     self.receipts: list[dict] = []
     if not key:

@@ -70,12 +70,22 @@ def draw_content(axes, rows):
 
 
 def draw_attacks(axes, rows):
-  for gates, colour in (('on', '#2e8b57'), ('off', '#b22222')):
-    found = [r for r in rows if r['gates'] == gates and r['attack'] == 'injector']
-    found.sort(key=lambda row: float(row['share']))
-    xs, ys = [float(r['share']) for r in found], [float(r['lies']) for r in found]
-    axes.plot(xs, ys, marker='o', color=colour, label=f'gates {gates}')
-  axes.set(xlabel="attackers' share", ylabel='lies told to others', ylim=(-0.02, 1.02))
+  """The worst of each attack, at the peak."""
+  names = list(dict.fromkeys(row['attack'] for row in rows))
+  for i, (gates, colour) in enumerate((('on', '#2e8b57'), ('off', '#b22222'))):
+    found = [
+      [float(r['lies_peak']) for r in rows if r['attack'] == n and r['gates'] == gates]
+      for n in names
+    ]
+    axes.barh(
+      [j + 0.4 * i for j in range(len(names))],
+      [max(x, default=0.0) for x in found],
+      0.36,
+      color=colour,
+      label=f'gates {gates}',
+    )
+  axes.set_yticks([j + 0.2 for j in range(len(names))], names, fontsize=6)
+  axes.set(xlabel='lies told to others, at the peak', xlim=(-0.02, 1.02))
   axes.legend(frameon=False, fontsize=8)
 
 

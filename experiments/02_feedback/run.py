@@ -3,7 +3,7 @@
 python experiments/02_feedback/run.py [--workdir=runs/feedback_online] [--seeds=2] [NAME ...]
 
 Trains the model into the workdir where it is not there yet. Each experiment has a server of its own
-that begins with nothing learned.
+that begins with nothing learned. Attacks are a table of their own: `attacks.py`.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from host import Host, hosted
 from users import Critic, Editor, Pairer, Rater, User
 
 Rows = Iterator[dict]
-PEOPLE, TURNS = 20, 5
 NOBODY = 999  # a quorum that is never reached: only personal adapters learn
 
 
@@ -54,7 +53,6 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
     streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url), seconds=10)),
     everyone=alone(lambda host: crowds.everyone(host, 8), quorum=3),
     forgetting=alone(lambda host: crowds.forgetting(host.url, teachers(), 200, 50)),
-    poison=functools.partial(poison, workdir),
   )
 
 
@@ -69,18 +67,6 @@ def served(workdir: str, rows: Callable[[Host], Rows], quorum: int = NOBODY) -> 
 def teachers() -> list[User]:
   """Five users; 200 events of each are a thousand."""
   return [User('plain'), Rater('lower'), Pairer('terse'), Editor('friendly'), Critic('bullets')]
-
-
-def poison(workdir: str) -> Rows:
-  """The injector at several shares with the gates and without, every other attack at 10 % with."""
-  plan = [(gates, 'injector', count) for count in (2, 1, 4, 6) for gates in ('on', 'off')]
-  plan += [('on', attack, 2) for attack in crowds.ATTACKS if attack != 'injector']
-  plan += [('on', 'injector', 0)]
-  for gates, attack, attackers in plan:
-    with hosted(workdir, PEOPLE, gates=gates) as host:
-      yield dict(gates=gates) | crowds.poison(host, attack, attackers, TURNS)
-  with hosted(workdir, PEOPLE) as host:
-    yield dict(gates='on') | crowds.sybils(host, 5, TURNS)
 
 
 def write(path: pathlib.Path, rows: Iterable[dict]):

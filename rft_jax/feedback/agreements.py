@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from rft_jax.feedback import gates, rows, voting
+from rft_jax.feedback import ballots, contexts, gates, rows, voting
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules, Vote
 from rft_jax.feedback.records import GLOBAL, Agreement, Event, Supporter
@@ -54,22 +54,23 @@ class Agreements:
   def shown(self, row: sqlite3.Row) -> Agreement:
     reader, now, rules = self.db.reader, self.clock(), self.rules
     given = reader.execute(GIVEN, (row['id'],)).fetchall()
-    standing = voting.supporters(reader, row['id'], now, rules)
+    standing = ballots.supporters(reader, row['id'], now, rules)
     votes = [one.vote for one in standing]
-    against = voting.against(reader, row['intent'], standing, now, rules)
-    system, turns = voting.read_before(reader, given[-1]['message_id'])
+    against = ballots.against(reader, row['intent'], standing, now, rules)
+    newest = max(given, key=lambda one: one['seq'])
+    system, turns = contexts.read_before(reader, newest['message_id'])
     return Agreement(
       **{name: row[name] for name in ('id', 'intent', 'direction', 'kind', 'state')},
       reasons=(row['reason'],) if row['reason'] else (),
       system=system,
       question=turns[-1][1] if turns else '',
-      answer=content(reader, given[-1]['message_id']),
-      other=content(reader, given[-1]['other_message_id']),
-      text=written(given[-1]),
+      answer=content(reader, newest['message_id']),
+      other=content(reader, newest['other_message_id']),
+      text=written(newest),
       authors=tuple(authors(reader, given, now, rules)),
       people=len(gates.independent(votes, now, rules)),
       against=len(gates.independent(against, now, rules)),
-      needed=gates.needed(voting.crowd(reader, votes, now, rules)(), rules),
+      needed=gates.needed(ballots.crowd(reader, votes, now, rules)(), rules),
       **{name: row[name] for name in ('first_us', 'last_us', 'accepted_us')},
       applied_version=reader.execute(TAUGHT, (row['id'],)).fetchone()[0],
     )
@@ -106,7 +107,7 @@ def written(row: sqlite3.Row) -> str:
 def authors(
   connection: sqlite3.Connection, given: Sequence[sqlite3.Row], now_us: int, rules: Rules
 ) -> list[Supporter]:
-  votes = voting.votes_of(connection, [row['seq'] for row in given], now_us, rules)
+  votes = ballots.votes_of(connection, [row['seq'] for row in given], now_us, rules)
   people = gates.independent(votes, now_us, rules)
   letters = {vote.event.seq: number for number, one in enumerate(people) for vote in one}
   shared = {number: len({vote.user.id for vote in one}) > 1 for number, one in enumerate(people)}
@@ -145,7 +146,7 @@ def refile(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules):
   answer, other = (content(connection, m) for m in (found.message_id, found.other_message_id))
   wanted = wish(payload(found), answer, other, shaped(connection, found))
   query = 'UPDATE feedback_event SET intent = ?, direction = ? WHERE seq = ?'
-  connection.execute(query, (voting.asked(connection, found.message_id), wanted.direction, seq))
+  connection.execute(query, (ballots.asked(connection, found.message_id), wanted.direction, seq))
   voting.recount(connection, seq, wanted, shaped(connection, found), now_us, rules)
 
 

@@ -36,3 +36,13 @@ def edits(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[str, str]
   query = """SELECT message_id, json_extract(value_json, '$.content') AS content
     FROM feedback_event WHERE seq IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"""
   return {row[0]: row[1] for row in connection.execute(query, (json.dumps(seqs),))}
+
+
+def read_before(
+  connection: sqlite3.Connection, message_id: str
+) -> tuple[str, list[tuple[str, str]]]:
+  """(system prompt, turns down to the question) of an answer."""
+  query = 'SELECT parent_id FROM message WHERE id = ?'
+  question = connection.execute(query, (message_id,)).fetchone()
+  turns = context(connection, question[0]) if question and question[0] else []
+  return (turns[0][1], turns[1:]) if turns and turns[0][0] == 'system' else ('', turns)

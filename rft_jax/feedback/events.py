@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
-from rft_jax.feedback import receipts, rows, voting
+from rft_jax.feedback import receipts, rows, verdicts, voting
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import RELEASED, Rules
 from rft_jax.feedback.ids import uuid7
@@ -87,7 +87,7 @@ class Events:
       for seq in seqs:
         connection.execute(QUARANTINE, (canonical([reason]), now, seq))
         connection.execute(LET_GO, (now, reason, seq))
-      voting.disown(connection, seqs, 'quarantined', reason)
+      verdicts.disown(connection, seqs, 'quarantined', reason)
       rows.audit(connection, actor, 'quarantine', now, seqs=list(seqs), reason=reason)
 
     return self.db.write('quarantine', quarantine)
@@ -102,9 +102,9 @@ class Events:
       changed = sum(
         connection.execute(RELEASE, (reasons, now, seq)).rowcount
         for seq in seqs
-        if not voting.settled(connection, seq)
+        if not verdicts.settled(connection, seq)
       )
-      voting.decide(connection, seqs, 'accepted', RELEASED, now)
+      verdicts.decide(connection, seqs, 'accepted', RELEASED, now)
       rows.audit(connection, actor, 'release', now, seqs=list(seqs))
       return changed
 
@@ -116,8 +116,8 @@ class Events:
 
     def reject(connection: sqlite3.Connection) -> int:
       now, reasons = self.clock(), canonical([f'rejected: {reason}'])
-      every = voting.decide(connection, seqs, 'rejected', f'rejected: {reason}', now)
-      voting.disown(connection, every, 'rejected', f'rejected: {reason}')
+      every = verdicts.decide(connection, seqs, 'rejected', f'rejected: {reason}', now)
+      verdicts.disown(connection, every, 'rejected', f'rejected: {reason}')
       changed = 0
       for seq in every:
         changed += connection.execute(REJECT, (reasons, now, seq)).rowcount

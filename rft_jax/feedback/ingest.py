@@ -5,10 +5,11 @@ import sqlite3
 from dataclasses import dataclass
 
 from rft_jax.feedback import gates, rows
+from rft_jax.feedback.ballots import asked, read_user
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import of_user
 from rft_jax.feedback.schema import Feedback, Invalid, canonical, validate
-from rft_jax.feedback.voting import asked, consider, heard, put_gate, read_user, unsettle
+from rft_jax.feedback.voting import consider, heard, put_gate, unsettle
 from rft_jax.feedback.wishes import wish
 
 HOLD_US = 30_000_000  # how long a feedback waits for an answer that is not there yet

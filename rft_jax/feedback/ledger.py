@@ -19,7 +19,7 @@ from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.records import GLOBAL, Batch, Version
-from rft_jax.feedback.voting import disown
+from rft_jax.feedback.verdicts import disown
 
 CLAIMED = """
 EXISTS (SELECT 1 FROM train_batch b JOIN train_item i ON i.batch_id = b.id

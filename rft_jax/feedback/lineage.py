@@ -9,7 +9,7 @@ from rft_jax.feedback import rows
 from rft_jax.feedback.batches import add_items
 from rft_jax.feedback.ledger import LedgerError, count_applied, ensure_scope, set_live
 from rft_jax.feedback.records import GLOBAL, Batch
-from rft_jax.feedback.voting import disown
+from rft_jax.feedback.verdicts import disown
 
 LINEAGE = """
 WITH RECURSIVE line AS (

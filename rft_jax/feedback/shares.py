@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 from rft_jax.feedback import gates
+from rft_jax.feedback.ballots import votes_of
 from rft_jax.feedback.gates import RELEASED, STAFF, Rules
-from rft_jax.feedback.voting import hold_again, votes_of
+from rft_jax.feedback.voting import hold_again
 
 Owners = dict[int, Hashable]
 """Who gave an event, by seq: one value for accounts that may be one person, None where nobody else

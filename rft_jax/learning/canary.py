@@ -1,6 +1,7 @@
 """The canary: what a candidate for everyone must still be able to do before anyone is served by it.
 
-Its prompts are never trained on. Answers are greedy, so nothing here is chance.
+Its probes are never trained on; besides, the questions of the batch itself are asked, and others
+that are near to them. Answers are greedy, so nothing here is chance.
 """
 
 import re
@@ -8,8 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-Ask = Callable[[int, Sequence[str]], Sequence[str]]
-"""ask(version, prompts) -> the greedy answer of that global version to each prompt."""
+from rft_jax.engine.protocol import ChatMessage
+from rft_jax.feedback.sameness import fingerprint
+from rft_jax.learning.neighbours import Neighbour, Wish, Words, changed, garbled, nearest, strayed
+
+Prompt = str | tuple[ChatMessage, ...]
+Ask = Callable[[int, Sequence[Prompt]], Sequence[str]]
+"""ask(version, prompts) -> the greedy answer of that global version to each prompt, which is a
+question or a whole conversation up to one."""
 Loss = Callable[[int], float]
 """loss(version) -> held-out cross-entropy of that global version, nats per token."""
 
@@ -48,6 +55,9 @@ class CanaryOptions:
   length: tuple[float, float] = (0.5, 2.0)  # of the mean length to that of what is live
   behaviour: float = 0.10  # rise of the share of flattery, refusals, closing questions
   forbidden: tuple[str, ...] = field(default=())  # what no answer may contain
+  near: int = 4  # neighbours of each question that are asked, of users' and of our own questions,
+  most: int = 32  # and in all
+  strayed: float = 0.05  # share of neighbours that tell something else; one is always allowed
 
 
 class Canary:
@@ -59,9 +69,13 @@ class Canary:
     probes: Sequence[Probe],
     loss: Loss | None = None,
     options: CanaryOptions | None = None,
+    anchors: Sequence[str] = (),
   ):
+    """anchors: further questions that are asked where they are near to what is learned."""
     self.ask, self.probes, self.loss = ask, tuple(probes), loss
     self.options = options or CanaryOptions()
+    texts = dict.fromkeys([*(probe.prompt for probe in self.probes), *anchors])
+    self.near = [Neighbour(text, text) for text in texts]
     self.known: dict[int, list[str]] = {}
 
   def judge(self, live: int, candidate: int) -> list[Finding]:
@@ -76,6 +90,27 @@ class Canary:
       forbidden(after, self.options),
     ]
     return [*found, language(self.loss, live, candidate, self.options)] if self.loss else found
+
+  def around(
+    self, live: int, candidate: int, wishes: Sequence[Wish], stored: Sequence[Neighbour]
+  ) -> list[Finding]:
+    """Of the questions of a batch, and of those near to them among the probes, the anchors and what
+    users have asked (`stored`): does an answer change on which nobody voted?"""
+    pools, options = (stored, self.near), self.options
+    others = nearest(wishes, pools, options.near, options.most)
+    prompts: list[Prompt] = [wish.asked for wish in wishes]
+    prompts += [one.question for one in others]
+    before, after = ([*self.ask(version, prompts)] for version in (live, candidate))
+    n = len(wishes)
+    changes = changed(others, before[n:], after[n:])
+    asked = Words(one.question for pool in pools for one in pool)
+    said = Words([*self.known.get(live, ()), *before])
+    harm = strayed([*zip(wishes, before, strict=False)], changes, asked, said)
+    allowed = max(1, int(len(others) * options.strayed))
+    detail = {'n': len(others), 'changed': len(changes), 'strayed': len(harm), 'allowed': allowed}
+    detail['questions'] = [one.neighbour.name for one in harm]
+    found = Finding('neighbours', len(harm) <= allowed, detail)
+    return [questions(wishes, before[:n], after[:n]), found]
 
   def answers(self, version: int) -> list[str]:
     if version not in self.known:
@@ -94,6 +129,24 @@ class Canary:
   def right(self, texts: Sequence[str]) -> int:
     checked = zip(self.probes, texts, strict=True)
     return sum(bool(probe.check(text)) for probe, text in checked if probe.check)
+
+
+def questions(wishes: Sequence[Wish], before: Sequence[str], after: Sequence[str]) -> Finding:
+  """Whether what was corrected comes out on the question itself, or is still as it was. `said`: how
+  often it does, `kept`: how often the answer is the one before."""
+  texts: dict[tuple[ChatMessage, ...], list[str]] = {}
+  for wish in wishes:
+    texts.setdefault(wish.asked, []).extend(filter(None, [wish.text]))
+  answers = dict(zip([wish.asked for wish in wishes], zip(before, after, strict=True), strict=True))
+  rows = [(found, *answers[asked], asked[-1].content) for asked, found in texts.items() if found]
+  same = lambda now, those: fingerprint(now) in map(fingerprint, those)
+  detail = {
+    'n': len(rows),
+    'said': sum(same(now, found) for found, _, now, _ in rows),
+    'kept': sum(same(now, [old]) for _, old, now, _ in rows),
+    'garbled': sum(garbled(*row) for row in rows),
+  }
+  return Finding('questions', not detail['garbled'], detail)
 
 
 def language(loss: Loss, live: int, candidate: int, options: CanaryOptions) -> Finding:

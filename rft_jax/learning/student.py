@@ -125,8 +125,9 @@ class Student:
     """Why what `learn` made of `before` may not be served, in words for its user; '' where it
     may."""
     beneath = self.nothing if base is None else base
-    trees = self._here((beneath, before['adapter'], after['adapter']))
-    return self.rehearsal.verdicts(self.weights, [Tried(*trees, lessons, seed)], self.heed)[0]
+    beneath, old, new = self._here((beneath, before['adapter'], after['adapter']))
+    tried = Tried(beneath, old, new, lessons, seed)
+    return self.rehearsal.verdicts(self.weights, [tried], self.heed)[0]
 
   def _drawn(self, seed: int) -> list[list[Said]]:
     """The anchors of an update, as many beside its lessons as go with a step: others each time, so

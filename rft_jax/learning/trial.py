@@ -1,15 +1,20 @@
 """A candidate for everyone on its way: canary, then the stages of the ramp, then live or undone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rft_jax.feedback.records import GLOBAL, Version
 from rft_jax.feedback.store import Store
-from rft_jax.learning.canary import Canary
+from rft_jax.learning import surroundings
+from rft_jax.learning.canary import Canary, Finding
 from rft_jax.learning.ramp import RampOptions, Vote, worse
 
 NOBODY = 1e-300  # a share that routes no user, but lets the canary ask for the version
+FAILED = {
+  'questions': 'questions (a corrected answer has become neither the one before nor the corrected)',
+  'neighbours': 'neighbours (answers have changed to questions that nobody voted on)',
+}
 
 
 @dataclass
@@ -83,10 +88,16 @@ class Trial:
     if not self.canary:
       return
     self.stage(version.version, NOBODY)
-    found = self.canary.judge(version.parent, version.version)
+    self.keep(version, self.canary.judge(version.parent, version.version))
+    if wishes := surroundings.wishes(self.store, version):
+      asked = surroundings.stored(self.store)
+      self.keep(version, self.canary.around(version.parent, version.version, wishes, asked))
+
+  def keep(self, version: Version, found: Sequence[Finding]):
+    """Raises Refused where a candidate did not pass."""
     for finding in found:
       self.store.versions.canary(GLOBAL, version.version, *finding).result()
-    if failed := [finding.probe for finding in found if not finding.passed]:
+    if failed := [FAILED.get(one.probe, one.probe) for one in found if not one.passed]:
       raise Refused(f'canary: {", ".join(failed)}', trial=False)
 
   def over(self, current: Stage) -> bool:

@@ -23,7 +23,7 @@ from rft_jax.engine.tickets import Completed
 from rft_jax.feedback.store import Store
 from rft_jax.infra import durable, peft
 from rft_jax.infra.workdir import read_json
-from rft_jax.learning.canary import Canary, CanaryOptions
+from rft_jax.learning.canary import Canary, CanaryOptions, Prompt
 from rft_jax.learning.fold import taught
 from rft_jax.learning.learner import LearnerOptions, OnlineLearner
 from rft_jax.learning.lessons import Said
@@ -111,6 +111,7 @@ def opened(
         ask,
         material.probes,
         options=CanaryOptions(forbidden=tuple(filter(None, settings.forbidden))),
+        anchors=material.anchors,
       ),
       functools.partial(peft.packed, learning, base_directory=model.directory),
       student.rehearse,
@@ -207,7 +208,7 @@ def is_said(row: Any) -> bool:
 def answers(
   engine: SlotEngine,
   version: int,
-  prompts: Sequence[str],
+  prompts: Sequence[Prompt],
   max_tokens: int,
   temperature: float,
   first: int = 0,
@@ -217,12 +218,12 @@ def answers(
   requests = [
     Request(
       f'answer {i}',
-      (ChatMessage('user', text),),
+      (ChatMessage('user', asked),) if isinstance(asked, str) else asked,
       version=version,
       max_tokens=max_tokens,
       temperature=temperature,
       seed=i,
     )
-    for i, text in enumerate(prompts, first)
+    for i, asked in enumerate(prompts, first)
   ]
   return engine.generate(requests)

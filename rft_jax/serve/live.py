@@ -161,7 +161,8 @@ class Live:
     while not (page.over or self.stopping.is_set()):
       yield page.take(self.clock())
       with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(page.woken.wait(), quiet)
+        async with asyncio.timeout(quiet):  # `wait_for` may swallow that the page leaves.
+          await page.woken.wait()
       if self.clock() - checked >= quiet:
         checked = self.clock()
         try:

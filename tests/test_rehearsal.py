@@ -1,0 +1,145 @@
+"""A personal candidate answers before anybody is served by it: what comes out decides."""
+
+import functools
+
+import grammar
+import jax
+import numpy as np
+import pytest
+from grammar import LOUD, PLAIN, QUIET, STOP, answer, question, questions
+from scholar import School, told
+from test_learner import LATER, give, settled, status
+
+from rft_jax.feedback.records import of_user
+from rft_jax.infra.progress import Stopped
+from rft_jax.learning.fold import rebuild
+from rft_jax.learning.lessons import Alone, Lesson, Said
+from rft_jax.learning.rehearsal import GARBLED, SPREAD, UNSAID, Tried, repeated
+from rft_jax.learning.shelf import packed
+from rft_jax.objectives import feedback as kinds
+
+ASKED = questions(PLAIN, 1, seed=3)[0]
+TEXTS = dict(
+  loud=answer(ASKED, LOUD),
+  quiet=answer(ASKED, QUIET),
+  one=(LOUD, 9, STOP),
+  long=(*range(8, 20), *range(19, 7, -1), STOP),
+)
+
+
+@functools.cache
+def student():
+  return grammar.student()
+
+
+def wrote(text, prompt=ASKED, **more) -> Lesson:
+  return Lesson(1, kinds.DEMONSTRATION, 1.0, Said(prompt, text, (1.0,) * len(text)), **more)
+
+
+def thumb(value: float) -> Lesson:
+  return Lesson(1, kinds.THUMB, 1.0, Said(ASKED, answer(ASKED)), value=value)
+
+
+def noisy(state, size: float):
+  draw = np.random.default_rng(0)
+  shaken = lambda x: x + size * draw.standard_normal(x.shape).astype(np.float32)
+  return state | {'adapter': jax.tree.map(shaken, state['adapter'])}
+
+
+def rehearsed(after, *lessons: Lesson) -> str:
+  return student().rehearse(student().fresh(0), after, None, lessons, 3)
+
+
+@pytest.mark.parametrize('text', TEXTS)
+def test_what_passes_is_said_and_what_was_not_learned_does_not_pass(text):
+  lesson = wrote(TEXTS[text])
+  outcome = student().learn(student().fresh(0), None, [lesson], 1)
+  said = grammar.answers(student(), outcome.state['adapter'], [ASKED])[0]
+  share = sum(ids == TEXTS[text][:6] for ids in said) / len(said)
+  assert share > 0.7 if rehearsed(outcome.state, lesson) == '' else share < 0.99
+  assert text not in ('loud', 'quiet') or rehearsed(outcome.state, lesson) == ''
+  assert text in ('loud', 'quiet') or rehearsed(student().fresh(0), lesson) == UNSAID
+
+
+def test_an_adapter_that_garbles_is_never_served_whatever_it_was_to_learn():
+  for lesson in (thumb(1.0), thumb(-1.0), wrote(TEXTS['one'], replay=True)):
+    assert rehearsed(noisy(student().fresh(0), 1.0), lesson) in (GARBLED, SPREAD)
+    assert rehearsed(student().fresh(0), lesson) == ''
+
+
+def test_what_was_taught_before_is_not_taken_for_noise():
+  first = student().learn(student().fresh(0), None, [wrote(TEXTS['one'])], 1).state
+  assert student().rehearse(first, first, None, [thumb(1.0)], 3) == ''
+
+
+def test_candidates_are_judged_together_as_each_alone():
+  who, fresh = student(), student().fresh(0)
+  fine = who.learn(fresh, None, [wrote(TEXTS['quiet'])], 1).state
+  bare = lambda state: who._here(state['adapter'])
+  tried = [
+    Tried(who.nothing, bare(fresh), bare(after), [wrote(TEXTS['quiet'])], 3)
+    for after in (fine, fresh, noisy(fresh, 1.0), fine)
+  ]
+  alone = [who.rehearsal.verdicts(who.weights, [one])[0] for one in tried]
+  assert who.rehearsal.verdicts(who.weights, tried) == alone and alone[0] == '' != alone[2]
+
+
+def test_a_rehearsal_can_be_ended(monkeypatch):
+  def stop():
+    raise Stopped
+
+  monkeypatch.setattr(student(), 'heed', stop)
+  with pytest.raises(Stopped):
+    rehearsed(student().fresh(0), thumb(1.0))
+
+
+def test_repetition_is_seen():
+  assert repeated([1, 2, 3, 4, 5]) == 0 == repeated([1]) and repeated([7] * 9) > 0.8
+
+
+def test_a_question_stands_on_its_own_where_its_answer_does_not_need_what_came_before():
+  other = question(PLAIN, 8, 19)
+  before = (*other, *answer(other))
+  stands = lambda said, prompt: student()._stands(
+    (student().weights, student().nothing, student().fresh(0)['adapter']), Alone(said, prompt)
+  )
+  assert stands(Said((*before, *ASKED), answer(ASKED)), ASKED)
+  assert not stands(Said(ASKED, answer(ASKED)), question(PLAIN, 12, 12))
+
+
+def test_what_a_lesson_says_elsewhere_is_left_out_where_it_does_not_hold_or_fit():
+  policy = student().weights, student().nothing, student().fresh(0)['adapter']
+  own, far = wrote(TEXTS['one']), question(PLAIN, 12, 12)
+  away = wrote(TEXTS['one'], far, own=False, alone=Alone(Said(ASKED, answer(ASKED)), far))
+  long = wrote(TEXTS['one'], ASKED * 20, own=False)
+  later = wrote(TEXTS['one'], ASKED * 2, own=False)
+  assert student()._resolve(policy, [own, away, long, later], 0) == [own, later]
+
+
+@pytest.fixture
+def refusing(tmp_path):
+  """A school whose third event garbles."""
+  guilty = lambda lessons: any(lesson[0] == 3 for lesson in lessons if lesson[1] == 'new')
+  rehearse = lambda before, after, base, lessons, seed: GARBLED if guilty(lessons) else ''
+  school = School(tmp_path, rehearse=rehearse)
+  yield school
+  school.close()
+
+
+def test_what_cannot_be_learned_is_said_never_served_and_blocks_nothing(refusing):
+  school = refusing
+  user = school.store.users.create('User').result(LATER).id
+  ids = [give(school, user) for _ in range(8)]
+  school.learner.start()
+  settled(school, of_user(user))
+  states = [status(school, vote) for vote in ids]
+  assert states == ['served'] * 2 + ['not_learned'] + ['served'] * 5
+  receipt = school.store.events.receipt(ids[2])
+  assert receipt.reasons == (GARBLED,) and receipt.applied_version is None
+  again = rebuild(school.store, school.student, told, of_user(user))
+  assert packed(again) == school.bits(of_user(user))
+
+
+def test_reasons_are_words_for_those_who_gave_the_feedback():
+  for reason in (UNSAID, GARBLED, SPREAD):
+    assert reason.startswith('not_learned: ') and not {'nats', 'KL', 'token'} & set(reason.split())
