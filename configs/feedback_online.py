@@ -16,12 +16,12 @@ from rft_jax import config as defaults
 
 def get_config(variant: str = ''):
   c = defaults.base()
-  c.tokenizer = 'smalltalk'
+  c.tokenizer = 'smalltalk(size=2048)'
   c.model.update(num_hidden_layers=4, rope_theta=100.0, initializer_range=0.05, remat='none')
   c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(
-    'smalltalk(size=5000)',
+    'smalltalk(size=8000)',
     'sft',
     steps=600,
     prompts=8,
