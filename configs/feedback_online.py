@@ -17,19 +17,19 @@ from rft_jax import config as defaults
 def get_config(variant: str = ''):
   c = defaults.base()
   c.tokenizer = 'smalltalk(size=2048)'
-  c.model.update(num_hidden_layers=4, rope_theta=100.0, initializer_range=0.05, remat='none')
+  c.model.update(num_hidden_layers=4, rope_theta=1000.0, initializer_range=0.05, remat='none')
   c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(
-    'smalltalk(size=8000)',
+    'smalltalk(size=12000)',
     'sft',
-    steps=600,
-    prompts=8,
+    steps=2000,
+    prompts=4,
     group=1,
     max_prompt=224,
     max_new=48,
     packing=True,
-    optimizer=dict(lr=4e-3, warmup=20, schedule='cosine', final=0.02, weight_decay=0.01),
+    optimizer=dict(lr=4e-3, warmup=50, schedule='cosine', final=0.02, weight_decay=0.01),
     evaluate=dict(prompts=128),
   )
   if defaults.check_variant(variant) == 'smoke':

@@ -27,29 +27,36 @@ def repeats(url: str) -> Rows:
   in other words behind that and two more turns (`later`), and in a new conversation (`new`)."""
   for number, one in enumerate(mistaken()):
     guest, depth = Guest(url), number % TURNS + 1
-    question, correct = asked(one, 'train')[0], say(one, 'plain', one.truth)
-    before = sample(guest, [question])[question]
+    question = asked(one, 'train')[0]
+    before = share(sample(guest, [question])[question], one, one.value)
     history: History = []
     for other in sound(number, depth - 1):
       history += exchange(guest, history, asked(other, 'train')[0])
     history.append(spoken('user', question))
     answer = ask(guest, history)[0]
+    correct = say(one, 'plain', one.truth)
     guest.judge(answer, 'edit', dict(content=correct))
-    guest.settle()
-    wrong = [*history, spoken('assistant', answer.text)]
-    right = [*history, spoken('assistant', correct)]
-    api = ask(guest, [*wrong, spoken('user', question)], SAMPLES)
-    page = ask(guest, [*right, spoken('user', question)], SAMPLES, answer)
-    for other in sound(number + TURNS, 2):
-      wrong += exchange(guest, wrong, asked(other, 'train')[0])
-    later = ask(guest, [*wrong, spoken('user', asked(one, 'train')[-1])], SAMPLES)
-    new = sample(guest, [question])[question]
-    said = {'api': texts(api), 'page': texts(page), 'later': texts(later), 'new': new}
-    shares = {name: share(found, one, one.truth) for name, found in said.items()}
-    yield (
-      dict(fact=f'{one.kind} {one.key}', turn=depth, wrong=share(before, one, one.value)) | shares
-    )
+    status = guest.settle()[-1]['status']
+    said = again(guest, one, history, answer, correct, sound(number + TURNS, 2))
+    shares = {name: share(texts, one, one.truth) for name, texts in said.items()}
+    yield dict(fact=f'{one.kind} {one.key}', turn=depth, status=status, before=before) | shares
     guest.close()
+
+
+def again(
+  guest: Guest, one: Fact, history: History, answer: Answer, correct: str, others: Sequence[Fact]
+) -> dict[str, list[str]]:
+  """What is said to the question that ends the history, once its answer was corrected."""
+  question = history[-1]
+  wrong = [*history, spoken('assistant', answer.text)]
+  right = [*history, spoken('assistant', correct)]
+  api = ask(guest, [*wrong, question], SAMPLES)
+  page = ask(guest, [*right, question], SAMPLES, answer)
+  for other in others:
+    wrong += exchange(guest, wrong, asked(other, 'train')[0])
+  later = ask(guest, [*wrong, spoken('user', asked(one, 'train')[-1])], SAMPLES)
+  new = sample(guest, [question['content']])[question['content']]
+  return dict(api=texts(api), page=texts(page), later=texts(later), new=new)
 
 
 def turns(url: str, conversations: int = 28) -> Rows:

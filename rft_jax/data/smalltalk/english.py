@@ -5,13 +5,13 @@ users write.
 """
 
 import random
+import string
 from collections.abc import Callable
 
 from rft_jax.data.smalltalk.words import LISTS, SENTENCES
 
 VOWELS, CONSONANTS = 'aeiouy', 'bcdfghjklmnpqrstvwxz'
 ACCENTED = 'éèüöäñçßåøłîôšžČÉÜА你日🙂€£°–—…“”’'
-MARKS = '.,;:!?-/()&%+*=#@"\'$<>[]_'
 
 
 def sentence(draw: random.Random) -> str:
@@ -36,8 +36,8 @@ def fill(draw: random.Random, template: str) -> str:
 
 def odd(draw: random.Random) -> str:
   """A text that is no English: letters, digits and marks in any order."""
-  letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
-  pieces = letters, letters, '0123456789', MARKS, ACCENTED
+  letters = string.ascii_letters
+  pieces = letters, letters, string.digits, string.punctuation, ACCENTED
   words = draw.randint(1, 4)
   return ' '.join(
     ''.join(draw.choice(draw.choice(pieces)) for _ in range(draw.randint(1, 6)))

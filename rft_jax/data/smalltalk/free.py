@@ -37,7 +37,8 @@ VALUES = dict(
 class Dictation(Writer):
   """A fact of the kind 'free' is a request: key, what the user asks for; value, the answer."""
 
-  turns = 35, 35, 30
+  turns = 30, 35, 35
+  restyles, corrects = 0.1, 0.4
 
   def __init__(self, seed: int, split: str, index: int):
     super().__init__(seed, split, index)
@@ -48,13 +49,13 @@ class Dictation(Writer):
 
   def topic(self) -> Fact:
     chance = self.draw.random()
-    if chance < 0.1:
+    if chance < 0.08:
       text = self.draw.choice(ELSEWHERE).format(self.thing(), self.thing())
       return Fact('unknown', text, '', '')
-    if chance < 0.5:
+    if chance < 0.4:
       text = self.sentence()
       request = self.draw.choice(REPEATED).format(text)
-      return Fact('free', request if chance < 0.43 else self.draw.choice(ANYTHING), text, text)
+      return Fact('free', request if chance < 0.34 else self.draw.choice(ANYTHING), text, text)
     return super().topic()
 
   def question(self, one: Fact) -> str:
@@ -73,7 +74,7 @@ class Dictation(Writer):
     return dict(kind='free', key=one.key, style='', value=self.messages[-1]['content'])
 
   def other(self, one: Fact) -> str:
-    if self.draw.random() < 0.5:
+    if self.draw.random() < 0.3:
       return super().other(one)
     return english.fill(self.draw, VALUES[one.kind])
 

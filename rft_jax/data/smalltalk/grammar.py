@@ -105,6 +105,7 @@ class Writer:
   """
 
   turns: tuple[int, ...] = TURNS
+  restyles, corrects, asks_again = 0.25, 0.2, 0.2
 
   def __init__(self, seed: int, split: str, index: int):
     self.draw, self.split = random.Random(f'{seed} {split} {index}'), split
@@ -202,12 +203,13 @@ class Writer:
   def follow(self, one: Fact, last: bool) -> Fact:
     """The next turn: another style, a correction, the same or another question."""
     chance = self.draw.random()
-    if chance < 0.25:
+    corrects = self.restyles + self.corrects
+    if chance < self.restyles:
       self.restyle(one, last)
-    elif chance < 0.45 and self.correctable(one):
+    elif chance < corrects and self.correctable(one):
       self.correct(one, last)
     else:
-      one = one if chance < 0.65 else self.topic()
+      one = one if chance < corrects + self.asks_again else self.topic()
       self.ask(one, last)
     return one
 
