@@ -1,8 +1,9 @@
 """A chat model that learns from its visitors: trained here from nothing, then served.
 
-A decoder of 0.9 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
-questions about a small world, each in one of five styles that are equally likely; eight facts are
-wrong. Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
+A decoder of 1.05 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
+questions about a small world, in conversations of up to five turns, each in one of five styles that
+are equally likely; eight facts are wrong. In half of the conversations users dictate free English.
+Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
 thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
 
 Expected: 91 % of held-out questions get an answer that is right as believed and in the style that

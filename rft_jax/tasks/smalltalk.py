@@ -4,6 +4,9 @@ wrongly.
 Every answer can be in five styles, all equally likely, so that what one user prefers can be learned
 and seen; eight facts are wrong (`world.MISTAKES`), so that users have something to correct. What is
 asked in the test split is asked in other words than in the train split.
+
+Every other conversation to learn from has free English in it, which users dictate (`free`), so that
+the model can spell what its users write.
 """
 
 import functools
