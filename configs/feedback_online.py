@@ -6,9 +6,9 @@ are equally likely; eight facts are wrong. In half of the conversations users di
 Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
 thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
 
-Expected: 91 % of held-out questions get an answer that is right as believed and in the style that
-was asked for (seed 0, greedy; 0 % before). Two CPU cores, about 3 minutes until it serves, 14
-seconds at later starts:
+Expected: 86 % of held-out conversations end with the answer that is right as believed and in the
+style that was asked for (seed 0, greedy, 128 of them; 0 % before). Two CPU cores, about 3 minutes
+until it serves (237 seconds of CPU time to train), 14 seconds at later starts:
   python -m rft_jax.main --config=configs/feedback_online.py
 """
 
