@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import crowds
+import histories
 import streams
 import teaching
 from host import Host, hosted
@@ -47,7 +48,8 @@ def experiments(workdir: str, seeds: int) -> dict[str, Callable[[], Rows]]:
     reflection=alone(lambda host: teaching.reflection(host.url, seeds)),
     robustness=alone(lambda host: teaching.robustness(host.url, seeds)),
     retention=alone(lambda host: teaching.retention(host.url, 2 * seeds)),
-    repeats=alone(lambda host: teaching.repeats(host.url)),
+    repeats=alone(lambda host: histories.repeats(host.url)),
+    turns=alone(lambda host: histories.turns(host.url)),
     together=alone(lambda host: teaching.together(host.url, 30)),
     latency=alone(lambda host: teaching.latency(host.url, 25)),
     streams=alone(lambda host: streams.streams(host.url, teaching.once(host.url), seconds=10)),

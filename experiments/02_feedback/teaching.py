@@ -11,9 +11,8 @@ from guest import Guest
 from scores import Sheet, mean, measure, sample, sheet, styles
 from users import KINDS, Careful, Corrector, Critic, Drifter, Editor, Lazy, Noisy, User, mistaken
 
-from rft_jax.data.smalltalk.answers import STYLES, say, states
-from rft_jax.data.smalltalk.grammar import NOTES, asked
-from rft_jax.data.smalltalk.world import FACTS, Fact
+from rft_jax.data.smalltalk.answers import STYLES
+from rft_jax.data.smalltalk.grammar import NOTES
 
 EVENTS = 0, 1, 2, 4, 8, 16, 30
 STAGES = 'ack', 'queue', 'step', 'publish', 'total'
@@ -90,33 +89,6 @@ def retention(url: str, seeds: int, votes: Iterable[int] = (0, 8, 16, 32, 64)) -
       hold = measure(guest, user, asked_for).hold
       yield dict(about=user.style, seed=seed, votes=given, kept=mean(kept), hold=hold)
     guest.close()
-
-
-def repeats(url: str) -> Rows:
-  """A fact is corrected once, in the first, second or third turn of a conversation; how often is
-  it wrong before, later in that conversation, and in a new one?"""
-  for number, one in enumerate(mistaken()):
-    guest, depth = Guest(url), number % 3 + 1
-    question = asked(one, 'train')[0]
-    before = wrong(sample(guest, [question])[question], one)
-    answer = None
-    for other in FACTS[: depth - 1]:
-      answer = guest.ask(asked(other, 'train')[0], after=answer)[0]
-    answer = guest.ask(question, after=answer)[0]
-    guest.judge(answer, 'edit', dict(content=say(one, 'plain', one.truth)))
-    guest.settle()
-    again = [guest.ask(question, n=4, after=answer) for _ in range(2)]
-    texts = [found.text for answers in again for found in answers]
-    new = wrong(sample(guest, [question])[question], one)
-    yield dict(
-      fact=f'{one.kind} {one.key}', turn=depth, before=before, same=wrong(texts, one), new=new
-    )
-    guest.close()
-
-
-def wrong(texts: list[str], one: Fact) -> float:
-  """The share that says what was wrongly believed."""
-  return sum(states(text, one) == one.value for text in texts) / len(texts)
 
 
 def together(url: str, events: int) -> Rows:

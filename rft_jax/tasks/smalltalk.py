@@ -4,6 +4,9 @@ wrongly.
 Every answer can be in five styles, all equally likely, so that what one user prefers can be learned
 and seen; eight facts are wrong (`world.MISTAKES`), so that users have something to correct. What is
 asked in the test split is asked in other words than in the train split.
+
+Every other conversation to learn from has free English in it, which users dictate (`free`), so that
+the model can spell what its users write.
 """
 
 import functools
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rft_jax.data.smalltalk.answers import OPENERS, accepts, say, verify
+from rft_jax.data.smalltalk.free import dialogue as dictation
 from rft_jax.data.smalltalk.grammar import KNOWN, asked, dialogue
 from rft_jax.data.smalltalk.world import MISTAKES, Fact, fact
 from rft_jax.registry import ConfigError
@@ -35,7 +39,8 @@ def make(tokenizer, *, size: int = 8000, seed: int = 0) -> Task:
   def example(split: str, index: int) -> Example:
     if split not in KNOWN or not 0 <= index < size:
       raise ConfigError(f'task smalltalk has no example {index} of split {split!r}: size={size}')
-    one = dialogue(seed, split, index)
+    free = split == 'train' and index % 2
+    one = dictation(seed, index) if free else dialogue(seed, split, index)
     *before, last = one.messages
     text = '\n'.join(turn['content'] for turn in before if turn['role'] != 'system')
     return Example(text, one.wanted, last['content'], messages=tuple(before))

@@ -95,7 +95,7 @@ def say(one: Fact, style: str, value: str = '', opener: str = '', closer: str = 
 def wordings(one: Fact) -> dict[str, Said]:
   """Every answer of the grammar to a question about the fact, whatever is believed."""
   found = {}
-  for value in values(one) if one.kind in KINDS else ('',):
+  for value in {*values(one), one.value} if one.kind in KINDS else ('',):
     for style in STYLES:
       for opener in OPENERS if style == 'friendly' else ('',):
         for closer in CLOSERS if style == 'friendly' else ('',):
@@ -134,8 +134,10 @@ def accepts(completion: str, wanted: dict[str, str]) -> bool:
   """Whether it is an answer of the grammar. wanted: `kind`, `key` of the fact, and the `style` and
   `value` that it must have, '' for any."""
   kind, key = wanted['kind'], wanted['key']
+  if kind == 'free':
+    return completion == wanted['value']
   truth = KINDS[kind].truths[key] if kind in KINDS else ''
-  said = read(completion, Fact(kind, key, truth, truth))
+  said = read(completion, Fact(kind, key, wanted['value'] or truth, truth))
   if said is None:
     return False
   return wanted['style'] in ('', said.style) and wanted['value'] in ('', said.value)

@@ -91,10 +91,21 @@ def by_split(split: str) -> dict[str, list[Fact]]:
 
 
 KNOWN = {split: by_split(split) for split in ('train', 'test')}
+TURNS = 30, 27, 20, 15, 8
+"""How often so many turns follow the first."""
+SLIPS = 0.3
+"""Of answers that others follow: that are not what is believed."""
 
 
 class Writer:
-  """Writes one conversation; its style lasts until the user asks for another."""
+  """Writes one conversation; its style lasts until the user asks for another.
+
+  In the train split earlier answers slip: they say what is not believed, have the weight 0, and are
+  not learned. So what the model said itself is no reason to say it again; what the user says is.
+  """
+
+  turns: tuple[int, ...] = TURNS
+  restyles, corrects, asks_again = 0.25, 0.2, 0.2
 
   def __init__(self, seed: int, split: str, index: int):
     self.draw, self.split = random.Random(f'{seed} {split} {index}'), split
@@ -108,12 +119,15 @@ class Writer:
     one = self.topic()
     if self.draw.random() < 0.3:
       self.note(one)
-    self.ask(one)
-    for _ in range(self.draw.choices(range(6), (50, 27, 14, 4, 3, 2))[0]):
-      one = self.follow(one)
+    more = self.draw.choices(range(len(self.turns)), self.turns)[0]
+    self.ask(one, last=not more)
+    for left in reversed(range(more)):
+      one = self.follow(one, last=not left)
+    return Dialogue(tuple(self.messages), self.wanted(one), tuple(self.topics))
+
+  def wanted(self, one: Fact) -> dict[str, str]:
     style = self.style if self.noted or len(self.messages) > 3 else ''
-    wanted = dict(kind=one.kind, key=one.key, style=style, value=self.belief(one))
-    return Dialogue(tuple(self.messages), wanted, tuple(self.topics))
+    return dict(kind=one.kind, key=one.key, style=style, value=self.belief(one))
 
   def topic(self) -> Fact:
     known, chance = KNOWN[self.split], self.draw.random()
@@ -137,11 +151,14 @@ class Writer:
     self.messages.append(dict(role='system', content=' '.join(notes)))
 
   def believe(self, one: Fact) -> str:
+    self.beliefs[one.kind, one.key] = value = self.other(one)
+    return value
+
+  def other(self, one: Fact) -> str:
     """A value that was not believed so far: the truth, if that is one, in half of the cases."""
     others = [value for value in values(one) if value != self.belief(one)]
     value = one.truth if one.truth in others and self.draw.random() < 0.5 else None
-    self.beliefs[one.kind, one.key] = value = value or self.draw.choice(others)
-    return value
+    return value or self.draw.choice(others)
 
   def question(self, one: Fact) -> str:
     if one.kind == 'social':
@@ -161,33 +178,52 @@ class Writer:
     """As people write it: often without capitals and marks."""
     return text.lower().rstrip('.?!') if self.draw.random() < 0.25 else text
 
-  def ask(self, one: Fact):
+  def ask(self, one: Fact, last: bool):
     self.topics.append(one)
     polite = self.draw.choice(OPENINGS) if self.draw.random() < 0.1 else ''
-    self.turn(one, polite + self.question(one))
+    self.turn(one, self.typed(polite + self.question(one)), last)
 
-  def turn(self, one: Fact, text: str):
-    opener, closer = self.draw.choice(OPENERS), self.draw.choice(CLOSERS)
-    answer = say(one, self.style, self.belief(one), opener, closer)
-    self.messages += [
-      dict(role='user', content=self.typed(text)),
-      dict(role='assistant', content=answer),
-    ]
+  def turn(self, one: Fact, text: str, last: bool):
+    slips = not last and self.split == 'train' and one.kind in TAUGHT
+    if slips and self.draw.random() < SLIPS:
+      answer = dict(content=self.slip(one), weight='0')
+    else:
+      answer = dict(content=self.answer(one))
+    self.messages += [dict(role='user', content=text), dict(role='assistant', **answer)]
 
-  def follow(self, one: Fact) -> Fact:
+  def answer(self, one: Fact) -> str:
+    return self.say(one, self.belief(one))
+
+  def say(self, one: Fact, value: str) -> str:
+    return say(one, self.style, value, self.draw.choice(OPENERS), self.draw.choice(CLOSERS))
+
+  def slip(self, one: Fact) -> str:
+    return self.say(one, self.other(one))
+
+  def follow(self, one: Fact, last: bool) -> Fact:
     """The next turn: another style, a correction, the same or another question."""
     chance = self.draw.random()
-    if chance < 0.4:
-      self.style = self.draw.choice([style for style in STYLES if style != self.style])
-      named = self.draw.random() < 0.8
-      self.turn(one, self.draw.choice(REQUESTS[self.style] if named else ANOTHER))
-    elif chance < 0.7 and one.kind in TAUGHT:
-      text = self.draw.choice(CORRECTIONS)
-      self.turn(one, text.format(value=self.believe(one)))
+    corrects = self.restyles + self.corrects
+    if chance < self.restyles:
+      self.restyle(one, last)
+    elif chance < corrects and self.correctable(one):
+      self.correct(one, last)
     else:
-      one = one if chance < 0.8 else self.topic()
-      self.ask(one)
+      one = one if chance < corrects + self.asks_again else self.topic()
+      self.ask(one, last)
     return one
+
+  def restyle(self, one: Fact, last: bool):
+    self.style = self.draw.choice([style for style in STYLES if style != self.style])
+    named = self.draw.random() < 0.8
+    self.turn(one, self.typed(self.draw.choice(REQUESTS[self.style] if named else ANOTHER)), last)
+
+  def correctable(self, one: Fact) -> bool:
+    return one.kind in TAUGHT
+
+  def correct(self, one: Fact, last: bool):
+    text = self.draw.choice(CORRECTIONS)
+    self.turn(one, self.typed(text.format(value=self.believe(one))), last)
 
 
 def dialogue(seed: int, split: str, index: int) -> Dialogue:

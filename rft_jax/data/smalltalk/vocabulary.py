@@ -1,22 +1,29 @@
 """A byte-level tokenizer for any text, whose longer tokens are the words of the grammar."""
 
+import random
 from collections.abc import Iterator
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as Bytes
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
+from rft_jax.data.smalltalk import english
 from rft_jax.data.smalltalk.answers import STYLES, UNKNOWN, forms, say
+from rft_jax.data.smalltalk.free import ANYTHING, DICTATED, REPEATED
 from rft_jax.data.smalltalk.grammar import ANOTHER, CORRECTIONS, NOTES, REQUESTS, SMALL_TALK
 from rft_jax.data.smalltalk.world import FACTS, Fact, questions
 
 SPECIALS = {'pad_token': '<pad>', 'bos_token': '<bos>', 'eos_token': '<eos>'}
+WEIGHT = 12
 MARKS = '<|end|>', '<|system|>', '<|user|>', '<|assistant|>'
 TEMPLATE = (
-  '{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}'
+  '{% for m in messages %}<|{{ m.role }}|>'
+  '{% if m.role == "assistant" and m.weight is not defined %}'
+  '{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}'
+  '<|end|>{% endfor %}'
   '{% if add_generation_prompt %}<|assistant|>{% endif %}'
 )
 
@@ -25,7 +32,9 @@ def smalltalk(*, size: int = 1024) -> PreTrainedTokenizerFast:
   """At most `size` tokens: 3 special ones, the marks of turns, the 256 bytes, and words; the same
   ones everywhere. Text that spells a mark is that mark, as in other chat models."""
   backend = Tokenizer(BPE())
-  backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+  backend.pre_tokenizer = Sequence(
+    [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+  )
   backend.decoder = Bytes()
   trainer = BpeTrainer(
     vocab_size=size,
@@ -45,6 +54,15 @@ def smalltalk(*, size: int = 1024) -> PreTrainedTokenizerFast:
 
 
 def corpus() -> Iterator[str]:
+  """The small world's lines, so often that its words are tokens, and sentences of free English."""
+  for _ in range(WEIGHT):
+    yield from lines()
+  yield from (*DICTATED, *REPEATED, *ANYTHING)
+  draw = random.Random(0)
+  yield from (english.sentence(draw) for _ in range(6000))
+
+
+def lines() -> Iterator[str]:
   """Every question and answer of the grammar, as written and in small letters."""
   social = [Fact('social', key, '', '') for key in SMALL_TALK]
   for one in (*FACTS, *social, UNKNOWN):
