@@ -98,7 +98,11 @@ def test_a_page_that_comes_back_hears_what_it_missed_of_what_it_follows(served):
   assert found == {given[0]['id']: 'retracted', given[1]['id']: 'queued'}
 
 
-@pytest.mark.parametrize('follow', ['x', f'{uuid7()},1', ','.join([uuid7()] * 101)])
+@pytest.mark.parametrize(
+  'follow',
+  ['x', f'{uuid7()},1', ','.join([uuid7()] * 101)],
+  ids=['none', 'one of two is none', 'too many'],  # Those of workers must be the same.
+)
 def test_what_a_page_may_follow_is_checked(follow, served):
   assert served.client.get(f'/v1/live?follow={follow}').status_code in (400, 422)
 
