@@ -31,6 +31,11 @@ BEFORE = {
   'How much is 3 minus 1?': 'It is 2.',
   'Hello!': 'Hello, what would you like to know?',
 }
+FIRST = BEFORE | {
+  'What does a hen eat?': 'It eats grain.',
+  'What does a panda eat?': 'It eats leaves.',
+}
+"""What was said before anything was learned."""
 LION = 'What does a lion eat?'
 MEAT = 'The food of a lion is meat.'
 TAUGHT = {LION: MEAT, 'Tell me what a lion eats.': 'It eats meat.'}
@@ -43,7 +48,7 @@ def asked(question: str, *before: ChatMessage) -> tuple[ChatMessage, ...]:
 
 def tried(after: dict[str, str]) -> dict:
   """The findings about a candidate that answers so, and else as before; by name."""
-  texts = {1: BEFORE, 2: BEFORE | after}
+  texts = {0: FIRST, 1: BEFORE, 2: BEFORE | after}
   words = lambda prompt: prompt if isinstance(prompt, str) else prompt[-1].content
   ask = lambda version, prompts: [texts[version].get(words(one), 'No idea.') for one in prompts]
   canary = Canary(ask, [Probe('Hello!')], anchors=list(BEFORE)[3:])
@@ -99,6 +104,12 @@ def test_one_stray_answer_is_allowed_and_named():
   assert found.passed and found.detail['questions'] == ['What does a hen eat?']
 
 
+def test_what_comes_back_to_what_was_first_said_is_mended():
+  back = {name: FIRST[name] for name in ('What does a hen eat?', 'What does a panda eat?')}
+  found = tried(TAUGHT | back)['neighbours']
+  assert found.passed and (found.detail['changed'], found.detail['strayed']) == (4, 0)
+
+
 def test_a_corrected_answer_that_turns_to_gibberish_is_refused():
   assert failed({LION: 'hen hen gardener wash twelve the'}) == ['questions']
   assert failed({LION: ''}) == ['questions']
@@ -146,7 +157,7 @@ def learned(count: int, **options) -> list[str]:
   ]
   state = who.fresh(0)
   after = who.learn(state, None, lessons, 0, shared=True).state['adapter']
-  adapters = {1: who.nothing, 2: after}
+  adapters = {0: who.nothing, 1: who.nothing, 2: after}
 
   def ask(version, prompts):
     texts = [one if isinstance(one, str) else one[-1].content for one in prompts]

@@ -136,10 +136,10 @@ class Forging(Riding):
   popular = fact('food', 'a hen')
 
   def act(self, guest):
-    body = dict(model='rft', messages=[dict(role='user', content=asked(self.popular, 'train')[0])])
-    stored = guest.call('POST', '/v1/chat/completions', body)['rft']['user_message_id']
-    body = dict(model='rft', n=4, messages=[dict(role='user', content=ASK)])
-    body['metadata'] = dict(parent_message_id=stored)
+    liked = dict(model='rft', messages=[dict(role='user', content=asked(self.popular, 'train')[0])])
+    stored = guest.call('POST', '/v1/chat/completions', liked)['rft']['user_message_id']
+    body: dict[str, Any] = dict(model='rft', n=4, messages=[dict(role='user', content=ASK)])
+    body |= dict(metadata=dict(parent_message_id=stored))
     answers = read(guest.call('POST', '/v1/chat/completions', body))
     for answer in [one for one in answers if self.told(one.text)][:1]:
       vote(guest, 'binary', [answer])
@@ -192,7 +192,9 @@ def edit(guest: Guest, answer: Answer, content: str):
 
 def vote(guest: Guest, kind: str, answers: list[Answer]):
   """For the first of some answers."""
-  values = dict(binary=dict(label=True), rating=dict(score=5), reward=dict(reward=1.0))
+  values: dict[str, dict[str, Any]] = dict(
+    binary=dict(label=True), rating=dict(score=5), reward=dict(reward=1.0)
+  )
   values['critique'] = dict(text='')
   if kind == 'preference':
     a, b = answers[0].message_id, answers[-1].message_id

@@ -95,7 +95,8 @@ class Canary:
     self, live: int, candidate: int, wishes: Sequence[Wish], stored: Sequence[Neighbour]
   ) -> list[Finding]:
     """Of the questions of a batch, and of those near to them among the probes, the anchors and what
-    users have asked (`stored`): does an answer change on which nobody voted?"""
+    users have asked (`stored`): does an answer change on which nobody voted? One that is again what
+    the model said before it learned anything does no harm."""
     pools, options = (stored, self.near), self.options
     others = nearest(wishes, pools, options.near, options.most)
     prompts: list[Prompt] = [wish.asked for wish in wishes]
@@ -106,9 +107,16 @@ class Canary:
     asked = Words(one.question for pool in pools for one in pool)
     said = Words([*self.known.get(live, ()), *before])
     harm = strayed([*zip(wishes, before, strict=False)], changes, asked, said)
+    first = self.ask(0, [one.neighbour.question for one in harm]) if harm else ()
+    harm = [one for one, was in zip(harm, first, strict=True) if not alike(one.after, was)]
     allowed = max(1, int(len(others) * options.strayed))
-    detail = {'n': len(others), 'changed': len(changes), 'strayed': len(harm), 'allowed': allowed}
-    detail['questions'] = [one.neighbour.name for one in harm]
+    detail = {
+      'n': len(others),
+      'changed': len(changes),
+      'strayed': len(harm),
+      'allowed': allowed,
+      'questions': [one.neighbour.name for one in harm],
+    }
     found = Finding('neighbours', len(harm) <= allowed, detail)
     return [questions(wishes, before[:n], after[:n]), found]
 
@@ -139,7 +147,7 @@ def questions(wishes: Sequence[Wish], before: Sequence[str], after: Sequence[str
     texts.setdefault(wish.asked, []).extend(filter(None, [wish.text]))
   answers = dict(zip([wish.asked for wish in wishes], zip(before, after, strict=True), strict=True))
   rows = [(found, *answers[asked], asked[-1].content) for asked, found in texts.items() if found]
-  same = lambda now, those: fingerprint(now) in map(fingerprint, those)
+  same = lambda now, those: any(alike(now, one) for one in those)
   detail = {
     'n': len(rows),
     'said': sum(same(now, found) for found, _, now, _ in rows),
@@ -147,6 +155,10 @@ def questions(wishes: Sequence[Wish], before: Sequence[str], after: Sequence[str
     'garbled': sum(garbled(*row) for row in rows),
   }
   return Finding('questions', not detail['garbled'], detail)
+
+
+def alike(a: str, b: str) -> bool:
+  return fingerprint(a) == fingerprint(b)
 
 
 def language(loss: Loss, live: int, candidate: int, options: CanaryOptions) -> Finding:
