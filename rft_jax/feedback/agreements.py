@@ -4,6 +4,7 @@ events that are older than the rules by which people agree."""
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from rft_jax.feedback import ballots, contexts, gates, rows, voting
 from rft_jax.feedback.database import Database
@@ -14,9 +15,13 @@ from rft_jax.feedback.wishes import wish
 
 AUTHORS = 50  # of a wish that a page shows
 AT_ONCE = 200  # events that one transaction files
+LOOKED = 5  # wishes that are looked at again at once: votes wait meanwhile
 PAGE = """
 SELECT * FROM wish w WHERE (:state IS NULL OR state = :state) AND (:before IS NULL OR id < :before)
   AND EXISTS (SELECT 1 FROM supporter s WHERE s.wish_id = w.id) ORDER BY id DESC LIMIT :limit
+"""
+SEVERAL = """
+SELECT id FROM wish WHERE state = 'held' AND waiting > 1 AND id > ? ORDER BY id LIMIT ?
 """
 GIVEN = f"""
 SELECT e.*, u.display, g.state, g.reasons_json, s.form, s.raises, s.lowers FROM supporter s
@@ -33,6 +38,7 @@ WHERE s.wish_id = ? AND a.scope = '{GLOBAL}'
 class Agreements:
   def __init__(self, db: Database, clock: Callable[[], int], rules: Rules):
     self.db, self.clock, self.rules = db, clock, rules
+    self.looked = 0  # the id of the wish that was looked at last
 
   def page(
     self, state: str | None = None, before: int | None = None, limit: int = 50
@@ -74,6 +80,23 @@ class Agreements:
       **{name: row[name] for name in ('first_us', 'last_us', 'accepted_us')},
       applied_version=reader.execute(TAUGHT, (row['id'],)).fetchone()[0],
     )
+
+  def seqs(self, wish_id: int) -> list[int]:
+    """The events that stand for a wish."""
+    query = 'SELECT event_seq FROM supporter WHERE wish_id = ? ORDER BY event_seq'
+    return [row[0] for row in self.db.read(query, wish_id)]
+
+  def look_again(self) -> Future[int]:
+    """Some of what several people wait for, in turn; how many. Time alone may decide: accounts grow
+    older, and people fall silent or change their mind."""
+    return self.db.write('look_again', self.look_at_some)
+
+  def look_at_some(self, connection: sqlite3.Connection) -> int:
+    found = connection.execute(SEVERAL, (self.looked, LOOKED)).fetchall()
+    for (wish_id,) in found:
+      voting.look_again(connection, wish_id, self.clock(), self.rules)
+    self.looked = found[-1][0] if len(found) == LOOKED else 0
+    return len(found)
 
   def file(self) -> int:
     """Files events of a store of before by what they want; how many. Goes on where it ended."""

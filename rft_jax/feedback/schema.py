@@ -28,6 +28,7 @@ FIELDS = {
   'feedback_token',
 }
 UNSEEN = {'Zs', 'Zl', 'Zp', 'Cc', 'Cf'}  # categories of letters: spaces and controls
+FILLERS = '\u115f\u1160\u2800\u3164\uffa0'  # letters that show nothing
 OUTCOMES = ('a', 'b', 'tie', 'both_bad')
 
 
@@ -204,4 +205,4 @@ def check_whole(feedback: Feedback):
 
 def blank(content: str) -> bool:
   """Whether nothing of a text can be seen."""
-  return all(unicodedata.category(letter) in UNSEEN for letter in content)
+  return all(letter in FILLERS or unicodedata.category(letter) in UNSEEN for letter in content)

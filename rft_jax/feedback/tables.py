@@ -177,6 +177,7 @@ CREATE TABLE wish (
   UNIQUE (intent, direction)
 ) STRICT;
 CREATE INDEX wish_by_state ON wish (state, id);
+CREATE INDEX wish_of_several ON wish (id) WHERE state = 'held' AND waiting > 1;
 CREATE TABLE supporter (
   wish_id INTEGER NOT NULL REFERENCES wish, created_us INTEGER NOT NULL,
   user_id TEXT NOT NULL REFERENCES user, event_seq INTEGER NOT NULL REFERENCES feedback_event,

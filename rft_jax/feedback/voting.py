@@ -39,6 +39,8 @@ DECIDE = f"""UPDATE event_gate SET state = ?, reasons_json = ?, decided_us = ?
 
 
 ENOUGH = 'UPDATE wish SET enough = ? WHERE id = ?'
+STAFFED = f"""UPDATE wish SET enough = 0, state = 'accepted', reason = '{gates.STAFF}',
+  accepted_us = coalesce(accepted_us, ?) WHERE id = ? AND state IN ('held', 'accepted')"""
 RETRY = 8  # an eighth more votes than there were when a wish was looked at last
 
 
@@ -87,7 +89,7 @@ def consider(
     file(connection, event, wish_id, user, wanted)
     contradict(connection, event, user, wanted, now_us, rules)
     if user.staff:
-      connection.execute(ENOUGH, (0, wish_id))
+      connection.execute(STAFFED, (now_us, wish_id))
     weigh(connection, wish_id, now_us, rules)
 
 
@@ -194,6 +196,12 @@ def weigh(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rule
       learn_of(connection, vote.user.id, wish['intent'], right=True)
     for vote in against(connection, wish['intent'], standing, now_us, rules):
       learn_of(connection, vote.user.id, wish['intent'], right=False)
+
+
+def look_again(connection: sqlite3.Connection, wish_id: int, now_us: int, rules: Rules):
+  """`weigh` without a new vote."""
+  connection.execute(ENOUGH, (0, wish_id))
+  weigh(connection, wish_id, now_us, rules)
 
 
 def accept(

@@ -66,7 +66,7 @@ def routes(service: Service) -> APIRouter:
     wish = await asyncio.to_thread(store.agreements.get, integer(body['id'], 'id', 1, 2**62))
     if not wish:
       raise ApiError(404, 'there is no such wish', 'id')
-    return actor, wish.seqs, reason
+    return actor, store.agreements.seqs(wish.id), reason
 
   async def done(future: Future[Any], seqs: Sequence[int]) -> dict:
     await asyncio.wrap_future(future)

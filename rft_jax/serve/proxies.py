@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 from collections.abc import Sequence
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,7 +32,7 @@ class Proxies:
 
   def __init__(self, app: ASGIApp, proxies: Sequence[str] = (), hosts: Sequence[str] = ()):
     self.app, self.hosts = app, tuple(host.lower() for host in hosts)
-    self.resolve = ProxyHeadersMiddleware(self.resolved, list(proxies))  # pyright: ignore
+    self.resolve: Any = ProxyHeadersMiddleware(cast(Any, self.resolved), list(proxies))
     self.warned: set[str] = set()
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send):
@@ -44,7 +45,7 @@ class Proxies:
       headers['host'] = name.rpartition(',')[2].strip()
     elif not known and is_forwarded(headers):
       self.warn(peer)
-    await self.resolve(scope, receive, send)  # pyright: ignore
+    await self.resolve(scope, receive, send)
 
   async def resolved(self, scope: Scope, receive: Receive, send: Send):
     name = hostname(Headers(scope=scope))

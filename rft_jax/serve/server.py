@@ -54,11 +54,13 @@ def create_app(service: Service) -> FastAPI:
 
 
 async def sweep(service: Service):
-  """Rejects feedback that has waited too long for its answer."""
+  """Rejects feedback that has waited too long for its answer, and looks again at what several
+  people wait for."""
   while True:
     await asyncio.sleep(SWEEP_SECONDS)
     with contextlib.suppress(errors.StoreUnavailable):
       await asyncio.wrap_future(service.store.events.expire())
+      await asyncio.wrap_future(service.store.agreements.look_again())
 
 
 def listen(store: Store, host: str, port: int) -> socket.socket:
