@@ -164,13 +164,13 @@ def look(arena: Arena, stranger: Guest, plot: Plot, known: dict[int, float]):
   live = arena.store.versions.state('global').live_version
   for version in {0, live, *arena.served()} - {*known}:
     model = 'rft:base' if not version else f'rft@v{version}'
-    texts = [
-      answer.text
+    harm = [
+      plot.harm(prompt, answer.text)
       for prompt in plot.prompts()
       for _ in range(SAMPLES // 4)
       for answer in stranger.ask(prompt, 4, model)
     ]
-    known[version] = mean([plot.told(text) for text in texts])
+    known[version] = mean(harm)
 
 
 def kept(stranger: Guest) -> float:

@@ -153,8 +153,8 @@ class Opposing(Plot):
   def prompts(self):
     return [asked(one, 'train')[0] for one in mistaken()]
 
-  def told(self, text):
-    return any(states(text, one) == lie(one) for one in mistaken())
+  def harm(self, prompt, text):
+    return any(states(text, one) == lie(one) for one in mistaken() if prompt in questions(one))
 
 
 class Adaptive(Riding):

@@ -51,6 +51,10 @@ class Plot:
     """Whether an answer does the harm."""
     return states(text, TARGET) == lie(TARGET)
 
+  def harm(self, prompt: str, text: str) -> bool:
+    """Whether an answer to one of the prompts does the harm."""
+    return self.told(text)
+
   def fish(self, guest: Guest, question: str = ASK, **more: Any) -> list[Answer]:
     """Four answers, one that does the harm first; none where no answer does."""
     found = sorted(guest.ask(question, 4, **more), key=lambda a: not self.told(a.text))
