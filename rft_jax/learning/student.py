@@ -14,10 +14,10 @@ import numpy as np
 
 from rft_jax.engine.codec import Codec
 from rft_jax.learning.lessons import Critique, Lesson, Said
-from rft_jax.learning.packed import arrange, empty, width_of, widths
+from rft_jax.learning.packed import arrange, empty, shape_of, shapes
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rewriting import Rewriter, resolved
-from rft_jax.learning.study import Options, Outcome, State, Study
+from rft_jax.learning.study import Lap, Options, Outcome, State, Study
 from rft_jax.models.config import ModelConfig
 from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
@@ -105,9 +105,11 @@ class Student:
     budget = self.options.shared if shared else self.options.personal
     drawn = self._drawn(seed)
     said = [said for lesson in lessons for said in (lesson.better, lesson.worse) if said]
-    width = width_of([*said, *itertools.chain(*drawn)], self.options.context)
-    layouts = [arrange(lessons, anchors, self.options.rows, width) for anchors in drawn]
-    study = Study(self.programs, self.options, policy, lessons, layouts)
+    shape = shape_of([*said, *itertools.chain(*drawn)], self.options.rows, self.options.context)
+    fresh = [lesson for lesson in lessons if not lesson.replay]
+    laps = [Lap(fresh, arrange(fresh, anchors, *shape)) for anchors in drawn]
+    old = [lesson for lesson in lessons if lesson.replay]
+    study = Study(self.programs, self.options, policy, laps, Lap(old, arrange(old, [], *shape)))
     opt, nothing = self._here((state['opt'], self.nothing))
     return study.learn(state, opt, budget, nothing, self.heed)
 
@@ -137,8 +139,8 @@ class Student:
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
     texts = [said, said._replace(prompt=prompt)]
-    width = width_of(texts, self.options.context)
-    part = arrange([], texts, self.options.rows, width).parts[0]
+    shape = shape_of(texts, self.options.rows, self.options.context)
+    part = arrange([], texts, *shape).parts[0]
     states = self.programs.look(*policy, np.float32(1), part)
     seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))
     without, within = (seen.logp[i][part.rows.target[i]] for i in (0, 1))
@@ -147,11 +149,11 @@ class Student:
   def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
     """Compiles every program; `progress` hears of each."""
     tell, programs = progress or (lambda text: None), self.programs
-    state, lengths = self.fresh(0), widths(self.options.context)
+    state, known = self.fresh(0), shapes(self.options.rows, self.options.context)
     nothing, adapter, opt = self._here((self.nothing, state['adapter'], state['opt']))
     policy, gradient = (self.weights, nothing, adapter), nothing
-    for number, width in enumerate(lengths, 1):
-      part, which = empty(self.options.rows, width), f'{number}/{len(lengths)}'
+    for number, shape in enumerate(known, 1):
+      part, which = empty(*shape), f'{number}/{len(known)}'
       tell(f'what the model says, {which}')
       states = programs.look(*policy, np.float32(0), part)
       programs.peek(*policy, part, states, states, states)

@@ -2,7 +2,7 @@
 back what went too far."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,16 +81,15 @@ class Sight(NamedTuple):
 
 
 class Lap:
-  """The lessons beside some of the anchors. groups: the rows whose straying is watched, of each
-  part: the anchors, and what is voted down."""
+  """Lessons beside some anchors, as parts. groups: the rows whose straying is watched, of each
+  part: the anchors, and what is voted down; held: states of each part, of the reference and of the
+  version before."""
 
-  def __init__(self, layout: Layout, hold: float):
-    self.parts, self.places = layout.parts, layout.places
+  def __init__(self, lessons: Sequence[Lesson], layout: Layout):
+    self.lessons, self.parts, self.places = lessons, layout.parts, layout.places
     downs = [single(part.rows) & (part.rows.value < 0) for part in self.parts]
     self.groups = layout.anchors, downs
-    for group in self.groups:
-      for part, chosen in zip(self.parts, group, strict=True):
-        part.rows.hold[chosen] = hold / max(self.tokens(group), 1)
+    self.held: list[tuple[Array, Array]] = []
 
   def tokens(self, group: list[np.ndarray]) -> int:
     return int(self.over(group, [part.rows.target for part in self.parts]))
@@ -103,8 +102,9 @@ class Lap:
 class Study:
   """One batch and the policy that it meets: weights, base, the adapter of the version before.
 
-  layouts: of the same lessons, each beside other anchors: a step looks at one of them, in turn, and
-  what comes out has to hold for all.
+  laps: the new lessons, each time beside other anchors: a step looks at one of them, in turn, and
+  what comes out has to hold for all. kept: the replayed lessons, which each step looks at too, but
+  without a gradient while they have met their margins.
   """
 
   def __init__(
@@ -112,13 +112,17 @@ class Study:
     programs: Programs,
     options: Options,
     policy: tuple[PyTree, PyTree, PyTree],
-    lessons: Sequence[Lesson],
-    layouts: Sequence[Layout],
+    laps: Sequence[Lap],
+    kept: Lap,
   ):
-    self.programs, self.options, self.lessons = programs, options, lessons
+    self.programs, self.options, self.laps, self.kept = programs, options, laps, kept
     self.weights, self.base, self.before = policy
-    self.laps = [Lap(layout, options.hold) for layout in layouts]
-    self.held = [[self._states(part) for part in lap.parts] for lap in self.laps]
+    self.lessons, self.every = [*laps[0].lessons, *kept.lessons], [*laps, kept]
+    for lap in laps:
+      hold([lap, kept], options.hold)
+    idle = changes_nothing(self.before)
+    for lap in self.every:
+      lap.held = [self._states(part, idle) for part in lap.parts]
 
   def learn(
     self,
@@ -134,13 +138,13 @@ class Study:
     if all(lesson.value < 0 for lesson in self.lessons):
       budget = budget._replace(to_ref=max(DOWN * budget.to_ref, sight.to_ref))
     if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
-      for part in (part for lap in self.laps for part in lap.parts):
+      for part in (part for lap in self.every for part in lap.parts):
         part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
     while True:
       heed()
-      number = steps % len(self.laps)
-      self.weigh(self.laps[number], sight.verdicts)
-      gradient, sight, losses = self.pull(number, candidate, nothing)
+      view = [self.laps[steps % len(self.laps)], self.kept]
+      self.weigh(view, sight.verdicts)
+      gradient, sight, losses = self.pull(view, candidate, nothing)
       stopped = self.stop(sight, budget, steps)
       if stopped:
         break
@@ -154,15 +158,16 @@ class Study:
     after = state if rejected else jax.device_get({'adapter': candidate, 'opt': opt})
     return Outcome(after, metrics, margins, rejected)
 
-  def weigh(self, lap: Lap, verdicts: list[Verdict]) -> None:
+  def weigh(self, view: Sequence[Lap], verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
     active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
     total = max(sum(active), 1e-9)
-    for part in lap.parts:
+    for part in (part for lap in view for part in lap.parts):
       part.rows.weight[:] = 0
-    for lesson, weight, (part, slot) in zip(self.lessons, active, lap.places, strict=True):
+    places = [(lap.parts[part], slot) for lap in view for part, slot in lap.places]
+    for lesson, weight, (part, slot) in zip(self.lessons, active, places, strict=True):
       share = weight / total if lesson.value >= 0 else min(weight / total, NEGATIVE)
-      lap.parts[part].rows.weight[slot] = share / slope(lesson)
+      part.rows.weight[slot] = share / slope(lesson)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -188,32 +193,36 @@ class Study:
 
   def first(self) -> Sight:
     """What the policy says before it learns."""
-    return self._peeked(self.before, [[old for _, old in held] for held in self.held])
+    return self._all(self.before, lambda part, held: held[1])
 
   def whole(self, candidate: PyTree) -> Sight:
     """What a candidate says, beside all anchors."""
-    look = lambda part: self._look(candidate, part, 1)
-    return self._peeked(candidate, [[look(part) for part in lap.parts] for lap in self.laps])
+    return self._all(candidate, lambda part, held: self._look(candidate, part, 1))
 
-  def pull(self, number: int, candidate: PyTree, nothing: PyTree):
-    """(the gradient at a candidate, what it says, its loss by kind), of one lap."""
-    gradient, seen, losses, lap = nothing, [], np.zeros(len(KINDS)), self.laps[number]
-    for part, states in zip(lap.parts, self.held[number], strict=True):
+  def pull(self, view: Sequence[Lap], candidate: PyTree, nothing: PyTree):
+    """(the gradient at a candidate, what it says, its loss by kind), of a lap and what is kept."""
+    gradient, seen, losses = nothing, [], np.zeros(len(KINDS))
+    for part, held in parts_of(view):
+      if not moves(part.rows):
+        seen.append(self._peek(candidate, part, held, self._look(candidate, part, 1)))
+        continue
       gradient, facts = self.programs.pull(
-        self.weights, self.base, candidate, part, *states, gradient
+        self.weights, self.base, candidate, part, *held, gradient
       )
       seen.append(facts.seen)
       losses += jax.device_get(facts.losses)
-    return gradient, self.sight([lap], seen), losses
+    return gradient, self.sight(view, seen), losses
 
-  def sight(self, laps: Sequence[Lap], seen: list[Seen]) -> Sight:
-    """seen: of all parts of the laps."""
-    seen, first = jax.device_get(seen), laps[0]
+  def sight(self, view: Sequence[Lap], seen: list[Seen]) -> Sight:
+    """view: some laps, and what is kept; seen: of all their parts."""
+    seen = jax.device_get(seen)
+    last = len(seen) - len(self.kept.parts)
     verdicts = [
-      judge(lesson, slot, first.parts[part].rows, seen[part])
-      for lesson, (part, slot) in zip(self.lessons, first.places, strict=True)
+      judge(lesson, slot, lap.parts[part].rows, said[part])
+      for lap, said in ((view[0], seen), (self.kept, seen[last:]))
+      for lesson, (part, slot) in zip(lap.lessons, lap.places, strict=True)
     ]
-    moved = (moved_by(laps, [getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
+    moved = (moved_by(view, [getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
     return Sight(seen, verdicts, *moved)
 
   def report(self, sight: Sight, losses: np.ndarray) -> dict[str, float | str]:
@@ -226,30 +235,56 @@ class Study:
   def drift(self, seen: list[Seen]) -> float:
     """How far replayed answers have moved since the version before, in nats per token; seen: of all
     laps."""
-    moved, lap = [], self.laps[0]
-    for lesson, (part, slot) in zip(self.lessons, lap.places, strict=True):
-      if lesson.replay:
-        change = seen[part].logp[slot] - seen[part].old_logp[slot]
-        moved.append(abs(change.sum()) / lap.parts[part].rows.target[slot].sum())
+    moved, said = [], seen[len(seen) - len(self.kept.parts) :]
+    for part, slot in self.kept.places:
+      change = said[part].logp[slot] - said[part].old_logp[slot]
+      moved.append(abs(change.sum()) / self.kept.parts[part].rows.target[slot].sum())
     return float(np.mean(moved)) if moved else 0.0
 
-  def _peeked(self, candidate: PyTree, states: list[list[Array]]) -> Sight:
-    """states: of the candidate, of each part of each lap."""
+  def _all(self, candidate: PyTree, look: Callable[[Part, tuple[Array, Array]], Array]) -> Sight:
+    """What a candidate says to everything, given its states of each part."""
     seen = [
-      self.programs.peek(self.weights, self.base, candidate, part, now, *held)
-      for lap, held_by_lap, states_of_lap in zip(self.laps, self.held, states, strict=True)
-      for part, held, now in zip(lap.parts, held_by_lap, states_of_lap, strict=True)
+      self._peek(candidate, part, held, look(part, held)) for part, held in parts_of(self.every)
     ]
-    return self.sight(self.laps, seen)
+    return self.sight(self.every, seen)
 
-  def _states(self, part: Part) -> tuple[Array, Array]:
+  def _peek(self, candidate: PyTree, part: Part, held: tuple[Array, Array], now: Array) -> Seen:
+    return self.programs.peek(self.weights, self.base, candidate, part, now, *held)
+
+  def _states(self, part: Part, idle: bool) -> tuple[Array, Array]:
     """Of the reference, and of the policy before."""
-    return self._look(self.before, part, 0), self._look(self.before, part, 1)
+    reference = self._look(self.before, part, 0)
+    return reference, reference if idle else self._look(self.before, part, 1)
 
   def _look(self, candidate: PyTree, part: Part, share: int) -> Array:
     """One program at a time, so that those who wait for an answer get their turn in between."""
     states = self.programs.look(self.weights, self.base, candidate, np.float32(share), part)
     return jax.block_until_ready(states)
+
+
+def parts_of(view: Sequence[Lap]) -> Iterator[tuple[Part, tuple[Array, Array]]]:
+  """All parts of some laps, with what is held of each."""
+  return (found for lap in view for found in zip(lap.parts, lap.held, strict=True))
+
+
+def hold(view: Sequence[Lap], weight: float) -> None:
+  """What is watched in one step counts `weight` all together, each group on its own."""
+  for name in range(2):
+    tokens = sum(lap.tokens(lap.groups[name]) for lap in view)
+    for lap in view:
+      for part, chosen in zip(lap.parts, lap.groups[name], strict=True):
+        part.rows.hold[chosen] = weight / max(tokens, 1)
+
+
+def changes_nothing(adapter: PyTree) -> bool:
+  """Whether it is as it began: all of its b are zero."""
+  leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(adapter))
+  return not any(np.any(leaf) for path, leaf in leaves if path[-1].key == 'b')
+
+
+def moves(rows: Rows) -> bool:
+  """Whether there is a loss of these rows at all."""
+  return bool(rows.weight.any() or rows.hold.any())
 
 
 def moved_by(laps: Sequence[Lap], kl: list[np.ndarray]) -> float:
