@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from rft_jax.engine.codec import Codec
+from rft_jax.learning.laps import Lap
 from rft_jax.learning.lessons import Critique, Lesson, Said
 from rft_jax.learning.packed import arrange, empty, shape_of, shapes
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rewriting import Rewriter, resolved
-from rft_jax.learning.study import Lap, Options, Outcome, State, Study
+from rft_jax.learning.study import Options, Outcome, State, Study
 from rft_jax.models.config import ModelConfig
 from rft_jax.objectives.feedback import make_losses
 from rft_jax.registry import ConfigError
