@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 
+import jax
 import pytest
 import scholar
 from scholar import EAGER, School
@@ -12,6 +13,7 @@ from talk import LATER, chat, feedback
 from rft_jax.feedback.records import GLOBAL, of_user
 from rft_jax.learning.canary import Canary, Probe
 from rft_jax.learning.fold import rebuild
+from rft_jax.serve.classroom import learners
 
 
 def opened(root, threads: int = 2, **more) -> School:
@@ -147,3 +149,8 @@ def test_all_threads_end_between_steps(tmp_path):
   assert not any(thread.is_alive() for thread in school.learner.threads)
   assert len(school.store.ledger.recover()) == 2
   school.close()
+
+
+def test_only_of_a_small_model_two_scopes_learn_at_the_same_time():
+  weights = lambda *shape: {'decoder': jax.ShapeDtypeStruct(shape, 'float32')}
+  assert learners(weights(1024, 1024)) == 2 and learners(weights(24, 4096, 4096)) == 1
