@@ -14,7 +14,7 @@ from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 from rft_jax.infra.progress import Stopped
 from rft_jax.learning import packed
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
-from rft_jax.learning.packed import arrange, shape_of, shapes, width_of, widths
+from rft_jax.learning.packed import arrange, fitting, shapes, width_of, widths
 from rft_jax.learning.student import Student
 from rft_jax.learning.study import Budget, Options
 from rft_jax.objectives import feedback as kinds
@@ -164,11 +164,11 @@ def test_what_is_replayed_costs_no_gradient_while_it_is_met(monkeypatch):
   state, pulled, pull = learned(edit()).state, [], student().programs.pull
   count = lambda *args: pulled.append(1) or pull(*args)
   monkeypatch.setattr(student().programs, 'pull', count)
-  replayed = [edit(seq=seq, replay=True) for seq in (2, 3, 4)]
+  replayed = [edit(seq=seq, replay=True) for seq in range(2, 14)]
   outcome = learned(edit(OTHERS[0]), *replayed, state=state)
   assert min(outcome.margins.values()) >= 0 and len(pulled) == outcome.metrics['steps'] + 1
   pulled.clear()
-  lost = [edit(seq=seq, prompt=OTHERS[4], style=QUIET, replay=True) for seq in (2, 3, 4)]
+  lost = [edit(seq=seq, prompt=OTHERS[4], style=QUIET, replay=True) for seq in range(2, 14)]
   outcome = learned(edit(OTHERS[0]), *lost, state=state)
   assert len(pulled) > outcome.metrics['steps'] + 1
 
@@ -217,7 +217,7 @@ def test_rows_are_as_short_as_the_longest_text_allows():
 
 def test_short_texts_lie_in_short_rows_of_as_many_tokens():
   said = lambda n: Said((3,) * (n - 1), (4,))
-  of = lambda rows, context, *sizes: shape_of([said(n) for n in sizes], rows, context)
+  of = lambda rows, context, *sizes: fitting([said(n) for n in sizes], rows, context)[0]
   assert of(2, 1024, 9, 64) == (8, 64) and of(2, 1024, 9, 65) == (4, 128)
   assert of(2, 1024, 129) == (2, 256) and of(2, 1024, 257) == (2, 512)
   assert of(3, 64, 9) == (3, 64) and of(2, 300, 5000) == (2, 300)

@@ -111,11 +111,11 @@ def shapes(rows: int, context: int) -> list[Shape]:
   return [*narrow(rows, context), *(Shape(rows, width) for width in widths(context))]
 
 
-def shape_of(texts: Sequence[Said], rows: int, context: int) -> Shape:
-  """The one with the shortest rows that the texts fit into, or the longest that there are."""
+def fitting(texts: Sequence[Said], rows: int, context: int) -> list[Shape]:
+  """Those that the texts fit into, the one with the shortest rows first; or the longest one."""
   longest = max(len(said.prompt) + len(said.answer) for said in texts)
-  fitting = (shape for shape in narrow(rows, context) if shape.width >= longest)
-  return next(fitting, Shape(rows, width_of(texts, context)))
+  short = [shape for shape in narrow(rows, context) if shape.width >= longest]
+  return [*short, Shape(rows, width_of(texts, context))]
 
 
 def arrange(lessons: Sequence[Lesson], anchors: Sequence[Said], rows: int, context: int) -> Layout:

@@ -15,7 +15,7 @@ import numpy as np
 from rft_jax.engine.codec import Codec
 from rft_jax.learning.laps import Lap
 from rft_jax.learning.lessons import Critique, Lesson, Said
-from rft_jax.learning.packed import arrange, empty, shape_of, shapes
+from rft_jax.learning.packed import Shape, arrange, empty, fitting, shapes
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rewriting import Rewriter, resolved
 from rft_jax.learning.study import Options, Outcome, State, Study
@@ -43,6 +43,25 @@ def home_of(params: PyTree):
   leaf = jax.tree.leaves(params)[0]
   known = leaf.devices() if isinstance(leaf, jax.Array) else jax.devices()
   return min(known, key=lambda device: device.id)
+
+
+def laps_of(
+  lessons: Sequence[Lesson], drawn: Sequence[Sequence[Said]], shape: Shape
+) -> tuple[list[Lap], Lap]:
+  """Lessons beside each draw of anchors, and apart from them the replayed ones where there is no
+  room left for those."""
+  lap = lambda chosen, anchors: Lap(chosen, arrange(chosen, anchors, *shape))
+  new = [lesson for lesson in lessons if not lesson.replay]
+  old = [lesson for lesson in lessons if lesson.replay]
+  apart, beside = ([lap(chosen, said) for said in drawn] for chosen in (new, [*new, *old]))
+  parts = lambda laps: sum(len(lap.parts) for lap in laps)
+  return (beside, lap([], [])) if parts(beside) == parts(apart) else (apart, lap(old, []))
+
+
+def work(found: tuple[list[Lap], Lap]) -> int:
+  """Parts that are looked at."""
+  laps, kept = found
+  return sum(len(lap.parts) for lap in (*laps, kept))
 
 
 class Student:
@@ -106,11 +125,9 @@ class Student:
     budget = self.options.shared if shared else self.options.personal
     drawn = self._drawn(seed)
     said = [said for lesson in lessons for said in (lesson.better, lesson.worse) if said]
-    shape = shape_of([*said, *itertools.chain(*drawn)], self.options.rows, self.options.context)
-    fresh = [lesson for lesson in lessons if not lesson.replay]
-    laps = [Lap(fresh, arrange(fresh, anchors, *shape)) for anchors in drawn]
-    old = [lesson for lesson in lessons if lesson.replay]
-    study = Study(self.programs, self.options, policy, laps, Lap(old, arrange(old, [], *shape)))
+    known = fitting([*said, *itertools.chain(*drawn)], self.options.rows, self.options.context)
+    laps = min((laps_of(lessons, drawn, shape) for shape in known), key=work)
+    study = Study(self.programs, self.options, policy, *laps)
     opt, nothing = self._here((state['opt'], self.nothing))
     return study.learn(state, opt, budget, nothing, self.heed)
 
@@ -140,7 +157,7 @@ class Student:
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
     texts = [said, said._replace(prompt=prompt)]
-    shape = shape_of(texts, self.options.rows, self.options.context)
+    shape = fitting(texts, self.options.rows, self.options.context)[0]
     part = arrange([], texts, *shape).parts[0]
     states = self.programs.look(*policy, np.float32(1), part)
     seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))

@@ -2,7 +2,7 @@
 back what went too far."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from rft_jax.learning.margins import Verdict, judge
 from rft_jax.learning.packed import Part
 from rft_jax.learning.programs import Programs
 from rft_jax.objectives import feedback as kinds
-from rft_jax.objectives.feedback import BETA, KINDS, Seen
+from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
 from rft_jax.types import Array, PyTree
 
 State = dict[str, Any]
@@ -85,8 +85,8 @@ class Study:
   """One batch and the policy that it meets: weights, base, the adapter of the version before.
 
   laps: the new lessons, each time beside other anchors: a step looks at one of them, in turn, and
-  what comes out has to hold for all. kept: the replayed lessons, which each step looks at too, but
-  without a gradient while they have met their margins.
+  what comes out has to hold for all. kept: replayed lessons apart, which each step looks at too,
+  but without a gradient while they have met their margins.
   """
 
   def __init__(
@@ -198,14 +198,17 @@ class Study:
   def sight(self, view: Sequence[Lap], seen: list[Seen]) -> Sight:
     """view: some laps, and what is kept; seen: of all their parts."""
     seen = jax.device_get(seen)
-    last = len(seen) - len(self.kept.parts)
-    verdicts = [
-      judge(lesson, slot, lap.parts[part].rows, said[part])
-      for lap, said in ((view[0], seen), (self.kept, seen[last:]))
-      for lesson, (part, slot) in zip(lap.lessons, lap.places, strict=True)
-    ]
+    verdicts = [judge(*answer) for answer in self.answers(view[0], seen)]
     moved = (moved_by(view, [getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
     return Sight(seen, verdicts, *moved)
+
+  def answers(self, first: Lap, seen: list[Seen]) -> Iterator[tuple[Lesson, int, Rows, Seen]]:
+    """Each lesson with the place of its answer; seen: of all parts, from the first lap's to those
+    of what is kept."""
+    kept = seen[len(seen) - len(self.kept.parts) :]
+    for lap, said in ((first, seen), (self.kept, kept)):
+      for lesson, (part, slot) in zip(lap.lessons, lap.places, strict=True):
+        yield lesson, slot, lap.parts[part].rows, said[part]
 
   def report(self, sight: Sight, losses: np.ndarray) -> dict[str, float | str]:
     rewards = [v.reward for v in sight.verdicts if v.reward]
@@ -217,10 +220,11 @@ class Study:
   def drift(self, seen: list[Seen]) -> float:
     """How far replayed answers have moved since the version before, in nats per token; seen: of all
     laps."""
-    moved, said = [], seen[len(seen) - len(self.kept.parts) :]
-    for part, slot in self.kept.places:
-      change = said[part].logp[slot] - said[part].old_logp[slot]
-      moved.append(abs(change.sum()) / self.kept.parts[part].rows.target[slot].sum())
+    moved = []
+    for lesson, slot, rows, said in self.answers(self.laps[0], seen):
+      if lesson.replay:
+        change = said.logp[slot] - said.old_logp[slot]
+        moved.append(abs(change.sum()) / rows.target[slot].sum())
     return float(np.mean(moved)) if moved else 0.0
 
   def _all(self, candidate: PyTree, look: Callable[[Part, tuple[Array, Array]], Array]) -> Sight:
