@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import grammar
 import jax
@@ -13,7 +14,7 @@ from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 from rft_jax.infra.progress import Stopped
 from rft_jax.learning import packed
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
-from rft_jax.learning.packed import arrange, width_of, widths
+from rft_jax.learning.packed import arrange, fitting, shapes, width_of, widths
 from rft_jax.learning.student import Student
 from rft_jax.learning.study import Budget, Options
 from rft_jax.objectives import feedback as kinds
@@ -147,6 +148,31 @@ def test_the_same_arguments_give_the_same_bits():
   assert not same(learned(edit()).state, learned(edit(), state=student().fresh(1)).state)
 
 
+def test_whoever_learns_beside_does_not_matter():
+  def learn(i: int) -> list:
+    first = learned(edit(OTHERS[i]), state=student().fresh(i), seed=i)
+    again = [vote(-1.0, QUIET, OTHERS[i + 1], seq=2), edit(OTHERS[i], replay=True)]
+    return learned(*again, state=first.state, seed=i + 9).state
+
+  alone = [learn(i) for i in range(5)]
+  with ThreadPoolExecutor(3) as pool:
+    beside = list(pool.map(learn, range(5)))
+  assert all(map(same, alone, beside)) and not same(*alone[:2])
+
+
+def test_what_is_replayed_costs_no_gradient_while_it_is_met(monkeypatch):
+  state, pulled, pull = learned(edit()).state, [], student().programs.pull
+  count = lambda *args: pulled.append(1) or pull(*args)
+  monkeypatch.setattr(student().programs, 'pull', count)
+  replayed = [edit(seq=seq, replay=True) for seq in range(2, 14)]
+  outcome = learned(edit(OTHERS[0]), *replayed, state=state)
+  assert min(outcome.margins.values()) >= 0 and len(pulled) == outcome.metrics['steps'] + 1
+  pulled.clear()
+  lost = [edit(seq=seq, prompt=OTHERS[4], style=QUIET, replay=True) for seq in range(2, 14)]
+  outcome = learned(edit(OTHERS[0]), *lost, state=state)
+  assert len(pulled) > outcome.metrics['steps'] + 1
+
+
 def test_lessons_without_weight_change_nothing():
   idle = Lesson(9, kinds.PAIR, 0.0, said(QUIET, OTHERS[0]), said(LOUD, OTHERS[0]), replay=True)
   plain, beside = learned(edit()), learned(edit(), idle)
@@ -187,6 +213,15 @@ def test_rows_are_as_short_as_the_longest_text_allows():
   assert [widths(n) for n in (64, 256, 300, 1024)] == [[64], [256], [256, 300], [256, 512, 1024]]
   longest = lambda *sizes: width_of([said(n) for n in sizes], 1024)
   assert [longest(9, n) for n in (10, 256, 257, 1000, 5000)] == [256, 256, 512, 1024, 1024]
+
+
+def test_short_texts_lie_in_short_rows_of_as_many_tokens():
+  said = lambda n: Said((3,) * (n - 1), (4,))
+  of = lambda rows, context, *sizes: fitting([said(n) for n in sizes], rows, context)[0]
+  assert of(2, 1024, 9, 64) == (8, 64) and of(2, 1024, 9, 65) == (4, 128)
+  assert of(2, 1024, 129) == (2, 256) and of(2, 1024, 257) == (2, 512)
+  assert of(3, 64, 9) == (3, 64) and of(2, 300, 5000) == (2, 300)
+  assert {of(2, 1024, n) for n in (9, 99, 200, 300, 9999)} == {*shapes(2, 1024)}
 
 
 def test_nothing_compiles_after_the_warm_up(monkeypatch):

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 AGE_US = 2 * 86_400_000_000
 
@@ -35,11 +35,13 @@ class Host(NamedTuple):
 
 
 @contextlib.contextmanager
-def hosted(workdir: str, users: int = 8, **settings) -> Iterator[Host]:
-  """Serves the model in `workdir` as if it had learned nothing yet; settings: as of `main`."""
+def hosted(workdir: str, users: int = 8, tree: pathlib.Path = ROOT, **settings) -> Iterator[Host]:
+  """Serves the model in `workdir` as if it had learned nothing yet; tree: of the code that serves;
+  settings: as of `main`."""
   with tempfile.TemporaryDirectory() as folder:
     given = [f'--{name}={value}' for name, value in settings.items()]
-    command = [sys.executable, __file__, f'--workdir={workdir}', f'--folder={folder}']
+    file = tree / pathlib.Path(__file__).resolve().relative_to(ROOT)
+    command = [sys.executable, str(file), f'--workdir={workdir}', f'--folder={folder}']
     log = open(os.path.join(workdir, 'host.log'), 'a')
     process = subprocess.Popen(
       [*command, f'--users={users}', *given], stdout=subprocess.PIPE, stderr=log, text=True
@@ -68,8 +70,9 @@ def main():
 
 
 def serve(options):
-  from rft_jax.infra.launch import prepare_jax
+  from rft_jax.infra.launch import prepare_jax, prepare_process
 
+  prepare_process()
   prepare_jax()
   import uvicorn
 

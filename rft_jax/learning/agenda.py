@@ -1,6 +1,7 @@
 """When which scope learns next: pure bookkeeping of wishes and times, safe from any thread."""
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rft_jax.feedback.records import GLOBAL
@@ -51,20 +52,21 @@ class Agenda:
     with self.lock:
       self.resting[scope] = until
 
-  def take(self, now: float) -> str | None:
-    """The scope whose turn came first, which is thereby taken off the list."""
+  def take(self, now: float, busy: Collection[str] = ()) -> str | None:
+    """The scope whose turn came first, which is thereby taken off the list; none that is busy."""
     with self.lock:
-      ready = {scope: t for scope in self.wishes if (t := self.when(scope)) <= now}
-      scope = min(ready, key=lambda scope: ready[scope], default=None)
+      free = self.wishes.keys() - busy
+      ready = {scope: t for scope in free if (t := self.when(scope)) <= now}
+      scope = min(ready, key=lambda scope: (ready[scope], scope), default=None)
       if scope is not None:
         del self.wishes[scope]
         self.resting.pop(scope, None)
       return scope
 
-  def next_turn(self) -> float | None:
+  def next_turn(self, busy: Collection[str] = ()) -> float | None:
     """When `take` will have something."""
     with self.lock:
-      return min((self.when(scope) for scope in self.wishes), default=None)
+      return min((self.when(scope) for scope in self.wishes.keys() - busy), default=None)
 
   def when(self, scope: str) -> float:
     return max(self.wishes[scope].due, self.resting.get(scope, 0.0))

@@ -1,4 +1,4 @@
-"""The learner: a thread that turns feedback into versions and gets them served, each event once.
+"""The learner: threads that turn feedback into versions and get them served, each event once.
 
     wake -> claim -> compute -> durable files -> apply -> (canary, ramp) -> publish
 
@@ -6,6 +6,7 @@ Whatever happens in between, the ledger says what is live, and everything else f
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -26,6 +27,7 @@ from rft_jax.learning.installing import install, pruned, restore
 from rft_jax.learning.publishing import Publisher, Serving
 from rft_jax.learning.ramp import RampOptions
 from rft_jax.learning.recovery import Loader, mend, mend_scope
+from rft_jax.learning.shifts import SWEEP, Shifts
 from rft_jax.learning.training import Limits, Training
 from rft_jax.learning.trial import Trial
 from rft_jax.learning.updating import Rehearse, Updater
@@ -37,11 +39,13 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class LearnerOptions:
-  """Times in seconds. `batch`: new events of one update; `replay`: learned ones beside them."""
+  """Times in seconds. `batch`: new events of one update; `replay`: learned ones beside them;
+  `threads`: scopes that learn at the same time, whose arrays are all in memory."""
 
   enabled: bool = True  # False: what is live stays as it is, feedback waits
   batch: int = 8
   replay: int = 6
+  threads: int = 1
   debounce: float = 0.2  # of silence before a user's feedback is learned,
   patience: float = 5.0  # but it never waits longer
   gather: float = 2.0  # for the global model, unless a batch is full before
@@ -58,7 +62,8 @@ class OnlineLearner:
 
   `lessons` turns a batch into what the student learns (see `fold.taught`); `canary` judges
   candidates for everyone and `rehearse` personal ones, None lets all of them pass; `packed` makes
-  the file that a user may take along of an adapter.
+  the file that a user may take along of an adapter; `spare` says whether the machine has time for
+  more than one scope.
   """
 
   def __init__(
@@ -73,6 +78,7 @@ class OnlineLearner:
     canary: Canary | None = None,
     packed: Callable[[PyTree], bytes] | None = None,
     rehearse: Rehearse | None = None,
+    spare: Callable[[], bool] = lambda: True,
   ):
     self.store, self.engine, self.student, self.lessons = store, engine, student, lessons
     self.loader, self.shelf, self.packed = loader, loader.shelf, packed
@@ -84,16 +90,19 @@ class OnlineLearner:
     limits = Limits(o.batch, o.replay, o.backoff, o.keep, o.way_back, o.config_sha)
     self.training = Training(store, updater, self.publisher, trial, limits)
     self.agenda = Agenda(o.debounce, o.patience, o.batch, o.gather)
+    self.shifts = Shifts(self.agenda, o.sweep, spare)
     self.suspects: set[str] = set()  # scopes with damaged files
-    self.working = threading.Lock()  # held while the files of versions are made or removed
-    self.woken = threading.Condition()
-    self.stopping = False
-    self.thread = threading.Thread(target=self.run, name='learner', daemon=True)
+    self.working = [threading.Lock() for _ in range(o.threads)]
+    """Each held while a thread makes or removes the files of versions."""
+    run = lambda lock: threading.Thread(target=self.run, args=[lock], name='learner', daemon=True)
+    self.threads = [run(lock) for lock in self.working]
+    self.thread = self.threads[0]
     loader.damaged = self.suspect
 
   def start(self):
     self.recover()
-    self.thread.start()
+    for thread in self.threads:
+      thread.start()
 
   def recover(self):
     """Falls back wherever files are damaged, brings the engine up to date, and finds out what the
@@ -112,57 +121,50 @@ class OnlineLearner:
 
   def stop(self, patience: float = 30.0):
     """Ends between two steps; what is then claimed is learned after the next start."""
-    with self.woken:
-      self.stopping = True
-      self.woken.notify()
-    if self.thread.is_alive():
-      self.thread.join(patience)
+    self.shifts.close()
+    end = time.monotonic() + patience
+    for thread in self.threads:
+      if thread.is_alive():
+        thread.join(max(0.0, end - time.monotonic()))
 
   def heed(self):
     """For whoever learns, between two steps. Raises Stopped."""
     if self.stopping:
       raise Stopped
 
+  @property
+  def stopping(self) -> bool:
+    return self.shifts.closed
+
   def status(self) -> dict[str, Any]:
     """For whoever runs the server. `problems`: by scope, until it learns again."""
     current = self.training.trial.current
     return {
-      'alive': self.thread.is_alive(),
+      'alive': all(thread.is_alive() for thread in self.threads),
       'enabled': self.options.enabled,
       'problems': dict(self.training.problems),
       'canary': current and current.version.version,
     }
 
-  def run(self):
-    swept = -self.options.sweep
+  def run(self, lock: threading.Lock):
     while not self.stopping:
-      now = time.monotonic()
-      if self.suspects or now - swept >= self.options.sweep:
-        swept = now
-        self.guarded(GLOBAL, self.sweep)
-      scope = self.agenda.take(now) if self.options.enabled else None
+      scope = self.shifts.begin(self.options.enabled)
       if scope is None:
-        self.sleep(swept + self.options.sweep)
-      else:
-        self.guarded(scope, functools.partial(self.turn, scope))
+        continue
+      with lock:
+        work = self.sweep if scope == SWEEP else functools.partial(self.turn, scope)
+        self.guarded(scope, work)
+      self.shifts.end(scope)
 
   def guarded(self, scope: str, work: Callable[[], None]):
     """One failure must not end the thread."""
     try:
-      with self.working:
-        work()
+      work()
     except Exception as error:
       if self.stopping:  # The engine may have stopped before.
         return
-      log.exception('the learner failed on %s', scope)
-      self.again(scope, self.training.failed(scope, error))
-
-  def sleep(self, until: float):
-    with self.woken:
-      turn = self.agenda.next_turn() if self.options.enabled else None
-      until = until if turn is None else min(until, turn)
-      if not self.stopping:
-        self.woken.wait(max(0.0, until - time.monotonic()))
+      log.exception('the learner failed on %s', scope or GLOBAL)
+      self.again(scope or GLOBAL, self.training.failed(scope or GLOBAL, error))
 
   def turn(self, scope: str):
     if scope == GLOBAL:
@@ -205,17 +207,13 @@ class OnlineLearner:
   def suspect(self, scope: str):
     """The files of what is live may be damaged. From any thread."""
     self.suspects.add(scope)
-    self.wake()
+    self.shifts.hurry()
 
   def notify(self, receipt: Receipt) -> None:
     now = time.monotonic()
     for scope in (receipt.scope, GLOBAL):
       self.agenda.note(scope, now)
-    self.wake()
-
-  def wake(self):
-    with self.woken:
-      self.woken.notify()
+    self.shifts.wake()
 
   async def reset(self, user_id: str) -> None:
     scope = of_user(user_id)
@@ -253,7 +251,7 @@ class OnlineLearner:
     await asyncio.wrap_future(self.store.versions.freeze(scope, frozen, actor))
     if not frozen:
       self.agenda.ask(scope, time.monotonic())
-      self.wake()
+      self.shifts.wake()
 
   async def unlearn(self, user_id: str, actor: str) -> int:
     return await asyncio.to_thread(self.install, GLOBAL, [user_id], actor)
@@ -269,7 +267,9 @@ class OnlineLearner:
 
   def exclusively(self, work: Callable[[], T]) -> T:
     """While nothing is being learned."""
-    with self.working:
+    with contextlib.ExitStack() as held:
+      for lock in self.working:
+        held.enter_context(lock)
       return work()
 
   def rebuilding(self, exclude_users: Collection[str] = ()) -> Rebuild:

@@ -14,7 +14,8 @@ from rft_jax.objectives.feedback import Rows
 from rft_jax.types import Array
 
 SLOTS = 24  # answers of a part, at most
-NARROWEST = 256  # tokens of its rows, at least
+NARROWEST = 256  # tokens of its rows, at least,
+SHORTER = 2  # but for texts that are all short they may be cut in two so many times
 
 
 class Part(struct.PyTreeNode):
@@ -31,6 +32,13 @@ class Place(NamedTuple):
 
   part: int
   slot: int
+
+
+class Shape(NamedTuple):
+  """Of a part's tokens."""
+
+  rows: int
+  width: int
 
 
 class Layout(NamedTuple):
@@ -92,11 +100,29 @@ def width_of(texts: Sequence[Said], context: int) -> int:
   return next((width for width in widths(context) if width >= longest), context)
 
 
+def narrow(rows: int, context: int) -> list[Shape]:
+  """Shapes for short texts: as many tokens in shorter rows, in which attention costs less."""
+  found = [NARROWEST // 2**i for i in range(SHORTER, 0, -1)]
+  return [Shape(rows * NARROWEST // width, width) for width in found if width < context]
+
+
+def shapes(rows: int, context: int) -> list[Shape]:
+  """All that parts may have."""
+  return [*narrow(rows, context), *(Shape(rows, width) for width in widths(context))]
+
+
+def fitting(texts: Sequence[Said], rows: int, context: int) -> list[Shape]:
+  """Those that the texts fit into, the one with the shortest rows first; or the longest one."""
+  longest = max(len(said.prompt) + len(said.answer) for said in texts)
+  short = [shape for shape in narrow(rows, context) if shape.width >= longest]
+  return [*short, Shape(rows, width_of(texts, context))]
+
+
 def arrange(lessons: Sequence[Lesson], anchors: Sequence[Said], rows: int, context: int) -> Layout:
   """Rows of `context` tokens. Pairs first, so that each begins at an even slot, then single
   answers, then anchors. Texts of more tokens lose the beginning of their prompts."""
   order = sorted(range(len(lessons)), key=lambda i: lessons[i].worse is None)
-  fillings: list[Filling] = [Filling(rows, context)]
+  fillings: list[Filling] = []
   places = [Place(0, 0)] * len(lessons)
 
   def place(texts: list[Said], lesson: Lesson | None) -> Place:

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 
 from rft_jax.engine.codec import Codec
+from rft_jax.learning.laps import Lap
 from rft_jax.learning.lessons import Alone, Critique, Lesson, Said
-from rft_jax.learning.packed import arrange, empty, width_of, widths
+from rft_jax.learning.packed import Shape, arrange, empty, fitting, shapes
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rehearsal import Rehearsal, Tried
 from rft_jax.learning.rewriting import Rewriter, resolved
@@ -47,6 +48,25 @@ def home_of(params: PyTree):
   leaf = jax.tree.leaves(params)[0]
   known = leaf.devices() if isinstance(leaf, jax.Array) else jax.devices()
   return min(known, key=lambda device: device.id)
+
+
+def laps_of(
+  lessons: Sequence[Lesson], drawn: Sequence[Sequence[Said]], shape: Shape
+) -> tuple[list[Lap], Lap]:
+  """Lessons beside each draw of anchors, and apart from them the replayed ones where there is no
+  room left for those."""
+  lap = lambda chosen, anchors: Lap(chosen, arrange(chosen, anchors, *shape))
+  new = [lesson for lesson in lessons if not lesson.replay]
+  old = [lesson for lesson in lessons if lesson.replay]
+  apart, beside = ([lap(chosen, said) for said in drawn] for chosen in (new, [*new, *old]))
+  parts = lambda laps: sum(len(lap.parts) for lap in laps)
+  return (beside, lap([], [])) if parts(beside) == parts(apart) else (apart, lap(old, []))
+
+
+def work(found: tuple[list[Lap], Lap]) -> int:
+  """Parts that are looked at."""
+  laps, kept = found
+  return sum(len(lap.parts) for lap in (*laps, kept))
 
 
 class Student:
@@ -113,9 +133,9 @@ class Student:
     budget = self.options.shared if shared else self.options.personal
     drawn = self._drawn(seed)
     said = [said for lesson in lessons for said in (lesson.better, lesson.worse) if said]
-    width = width_of([*said, *itertools.chain(*drawn)], self.options.context)
-    layouts = [arrange(lessons, anchors, self.options.rows, width) for anchors in drawn]
-    study = Study(self.programs, self.options, policy, lessons, layouts)
+    known = fitting([*said, *itertools.chain(*drawn)], self.options.rows, self.options.context)
+    laps = min((laps_of(lessons, drawn, shape) for shape in known), key=work)
+    study = Study(self.programs, self.options, policy, *laps)
     opt, nothing = self._here((state['opt'], self.nothing))
     return study.learn(state, opt, budget, nothing, self.heed)
 
@@ -164,8 +184,8 @@ class Student:
     if not prompt or len(prompt) + len(said.answer) > self.options.context:
       return None
     texts = [said, said._replace(prompt=prompt)]
-    width = width_of(texts, self.options.context)
-    part = arrange([], texts, self.options.rows, width).parts[0]
+    shape = fitting(texts, self.options.rows, self.options.context)[0]
+    part = arrange([], texts, *shape).parts[0]
     states = self.programs.look(*policy, np.float32(1), part)
     seen = jax.device_get(self.programs.peek(*policy, part, states, states, states))
     without, within = (seen.logp[i][part.rows.target[i]] for i in (0, 1))
@@ -174,11 +194,11 @@ class Student:
   def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
     """Compiles every program; `progress` hears of each."""
     tell, programs = progress or (lambda text: None), self.programs
-    state, lengths = self.fresh(0), widths(self.options.context)
+    state, known = self.fresh(0), shapes(self.options.rows, self.options.context)
     nothing, adapter, opt = self._here((self.nothing, state['adapter'], state['opt']))
     policy, gradient = (self.weights, nothing, adapter), nothing
-    for number, width in enumerate(lengths, 1):
-      part, which = empty(self.options.rows, width), f'{number}/{len(lengths)}'
+    for number, shape in enumerate(known, 1):
+      part, which = empty(*shape), f'{number}/{len(known)}'
       tell(f'what the model says, {which}')
       states = programs.look(*policy, np.float32(0), part)
       programs.peek(*policy, part, states, states, states)

@@ -2,15 +2,16 @@
 back what went too far."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from rft_jax.learning.laps import Lap, hold, moved_by, moves, parts_of
 from rft_jax.learning.lessons import NEGATIVE, Lesson
 from rft_jax.learning.margins import Verdict, judge
-from rft_jax.learning.packed import Layout, Part
+from rft_jax.learning.packed import Part
 from rft_jax.learning.programs import Programs
 from rft_jax.objectives import feedback as kinds
 from rft_jax.objectives.feedback import BETA, KINDS, Rows, Seen
@@ -83,31 +84,12 @@ class Sight(NamedTuple):
   to_live: float
 
 
-class Lap:
-  """The lessons beside some of the anchors. groups: the rows whose straying is watched, of each
-  part: the anchors, and what is voted down."""
-
-  def __init__(self, layout: Layout, hold: float):
-    self.parts, self.places = layout.parts, layout.places
-    downs = [single(part.rows) & (part.rows.value < 0) for part in self.parts]
-    self.groups = layout.anchors, downs
-    for group in self.groups:
-      for part, chosen in zip(self.parts, group, strict=True):
-        part.rows.hold[chosen] = hold / max(self.tokens(group), 1)
-
-  def tokens(self, group: list[np.ndarray]) -> int:
-    return int(self.over(group, [part.rows.target for part in self.parts]))
-
-  def over(self, group: list[np.ndarray], values: Sequence[np.ndarray]) -> float:
-    """The sum over a group's tokens."""
-    return sum(float(x[chosen].sum()) for x, chosen in zip(values, group, strict=True))
-
-
 class Study:
   """One batch and the policy that it meets: weights, base, the adapter of the version before.
 
-  layouts: of the same lessons, each beside other anchors: a step looks at one of them, in turn, and
-  what comes out has to hold for all.
+  laps: the new lessons, each time beside other anchors: a step looks at one of them, in turn, and
+  what comes out has to hold for all. kept: replayed lessons apart, which each step looks at too,
+  but without a gradient while they have met their margins.
   """
 
   def __init__(
@@ -115,13 +97,17 @@ class Study:
     programs: Programs,
     options: Options,
     policy: tuple[PyTree, PyTree, PyTree],
-    lessons: Sequence[Lesson],
-    layouts: Sequence[Layout],
+    laps: Sequence[Lap],
+    kept: Lap,
   ):
-    self.programs, self.options, self.lessons = programs, options, lessons
+    self.programs, self.options, self.laps, self.kept = programs, options, laps, kept
     self.weights, self.base, self.before = policy
-    self.laps = [Lap(layout, options.hold) for layout in layouts]
-    self.held = [[self._states(part) for part in lap.parts] for lap in self.laps]
+    self.lessons, self.every = [*laps[0].lessons, *kept.lessons], [*laps, kept]
+    for lap in laps:
+      hold([lap, kept], options.hold)
+    idle = changes_nothing(self.before)
+    for lap in self.every:
+      lap.held = [self._states(part, idle) for part in lap.parts]
 
   def learn(
     self,
@@ -137,13 +123,13 @@ class Study:
     if all(lesson.value < 0 for lesson in self.lessons):
       budget = budget._replace(to_ref=max(DOWN * budget.to_ref, sight.to_ref))
     if sum(lesson.kind == kinds.THUMB for lesson in self.lessons) >= CROWD:
-      for part in (part for lap in self.laps for part in lap.parts):
+      for part in (part for lap in self.every for part in lap.parts):
         part.rows.shift[:] = sight.to_ref * part.rows.target.sum(1)
     while True:
       heed()
-      number = steps % len(self.laps)
-      self.weigh(self.laps[number], sight.verdicts)
-      gradient, sight, losses = self.pull(number, candidate, nothing)
+      view = [self.laps[steps % len(self.laps)], self.kept]
+      self.weigh(view, sight.verdicts)
+      gradient, sight, losses = self.pull(view, candidate, nothing)
       stopped = self.stop(sight, budget, steps)
       if stopped:
         break
@@ -157,15 +143,16 @@ class Study:
     after = state if rejected else jax.device_get({'adapter': candidate, 'opt': opt})
     return Outcome(after, metrics, margins, rejected)
 
-  def weigh(self, lap: Lap, verdicts: list[Verdict]) -> None:
+  def weigh(self, view: Sequence[Lap], verdicts: list[Verdict]) -> None:
     """Only what has not met its margin counts; all together as much as one."""
     active = [x.weight * (v.slack < 0) for x, v in zip(self.lessons, verdicts, strict=True)]
     total = max(sum(active), 1e-9)
-    for part in lap.parts:
+    for part in (part for lap in view for part in lap.parts):
       part.rows.weight[:] = 0
-    for lesson, weight, (part, slot) in zip(self.lessons, active, lap.places, strict=True):
+    places = [(lap.parts[part], slot) for lap in view for part, slot in lap.places]
+    for lesson, weight, (part, slot) in zip(self.lessons, active, places, strict=True):
       share = weight / total if lesson.value >= 0 else min(weight / total, NEGATIVE)
-      lap.parts[part].rows.weight[slot] = share / slope(lesson)
+      part.rows.weight[slot] = share / slope(lesson)
 
   def stop(self, sight: Sight, budget: Budget, steps: int) -> str:
     """Why learning ends here; '' where it goes on."""
@@ -193,33 +180,40 @@ class Study:
 
   def first(self) -> Sight:
     """What the policy says before it learns."""
-    return self._peeked(self.before, [[old for _, old in held] for held in self.held])
+    return self._all(self.before, lambda part, held: held[1])
 
   def whole(self, candidate: PyTree) -> Sight:
     """What a candidate says, beside all anchors."""
-    look = lambda part: self._look(candidate, part, 1)
-    return self._peeked(candidate, [[look(part) for part in lap.parts] for lap in self.laps])
+    return self._all(candidate, lambda part, held: self._look(candidate, part, 1))
 
-  def pull(self, number: int, candidate: PyTree, nothing: PyTree):
-    """(the gradient at a candidate, what it says, its loss by kind), of one lap."""
-    gradient, seen, losses, lap = nothing, [], np.zeros(len(KINDS)), self.laps[number]
-    for part, states in zip(lap.parts, self.held[number], strict=True):
+  def pull(self, view: Sequence[Lap], candidate: PyTree, nothing: PyTree):
+    """(the gradient at a candidate, what it says, its loss by kind), of a lap and what is kept."""
+    gradient, seen, losses = nothing, [], np.zeros(len(KINDS))
+    for part, held in parts_of(view):
+      if not moves(part.rows):
+        seen.append(self._peek(candidate, part, held, self._look(candidate, part, 1)))
+        continue
       gradient, facts = self.programs.pull(
-        self.weights, self.base, candidate, part, *states, gradient
+        self.weights, self.base, candidate, part, *held, gradient
       )
       seen.append(facts.seen)
       losses += jax.device_get(facts.losses)
-    return gradient, self.sight([lap], seen), losses
+    return gradient, self.sight(view, seen), losses
 
-  def sight(self, laps: Sequence[Lap], seen: list[Seen]) -> Sight:
-    """seen: of all parts of the laps."""
-    seen, first = jax.device_get(seen), laps[0]
-    verdicts = [
-      judge(lesson, slot, first.parts[part].rows, seen[part])
-      for lesson, (part, slot) in zip(self.lessons, first.places, strict=True)
-    ]
-    moved = (moved_by(laps, [getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
+  def sight(self, view: Sequence[Lap], seen: list[Seen]) -> Sight:
+    """view: some laps, and what is kept; seen: of all their parts."""
+    seen = jax.device_get(seen)
+    verdicts = [judge(*answer) for answer in self.answers(view[0], seen)]
+    moved = (moved_by(view, [getattr(x, name) for x in seen]) for name in ('to_ref', 'to_old'))
     return Sight(seen, verdicts, *moved)
+
+  def answers(self, first: Lap, seen: list[Seen]) -> Iterator[tuple[Lesson, int, Rows, Seen]]:
+    """Each lesson with the place of its answer; seen: of all parts, from the first lap's to those
+    of what is kept."""
+    kept = seen[len(seen) - len(self.kept.parts) :]
+    for lap, said in ((first, seen), (self.kept, kept)):
+      for lesson, (part, slot) in zip(lap.lessons, lap.places, strict=True):
+        yield lesson, slot, lap.parts[part].rows, said[part]
 
   def report(self, sight: Sight, losses: np.ndarray) -> dict[str, float | str]:
     rewards = [v.reward for v in sight.verdicts if v.reward]
@@ -231,25 +225,27 @@ class Study:
   def drift(self, seen: list[Seen]) -> float:
     """How far replayed answers have moved since the version before, in nats per token; seen: of all
     laps."""
-    moved, lap = [], self.laps[0]
-    for lesson, (part, slot) in zip(self.lessons, lap.places, strict=True):
+    moved = []
+    for lesson, slot, rows, said in self.answers(self.laps[0], seen):
       if lesson.replay:
-        change = seen[part].logp[slot] - seen[part].old_logp[slot]
-        moved.append(abs(change.sum()) / lap.parts[part].rows.target[slot].sum())
+        change = said.logp[slot] - said.old_logp[slot]
+        moved.append(abs(change.sum()) / rows.target[slot].sum())
     return float(np.mean(moved)) if moved else 0.0
 
-  def _peeked(self, candidate: PyTree, states: list[list[Array]]) -> Sight:
-    """states: of the candidate, of each part of each lap."""
+  def _all(self, candidate: PyTree, look: Callable[[Part, tuple[Array, Array]], Array]) -> Sight:
+    """What a candidate says to everything, given its states of each part."""
     seen = [
-      self.programs.peek(self.weights, self.base, candidate, part, now, *held)
-      for lap, held_by_lap, states_of_lap in zip(self.laps, self.held, states, strict=True)
-      for part, held, now in zip(lap.parts, held_by_lap, states_of_lap, strict=True)
+      self._peek(candidate, part, held, look(part, held)) for part, held in parts_of(self.every)
     ]
-    return self.sight(self.laps, seen)
+    return self.sight(self.every, seen)
 
-  def _states(self, part: Part) -> tuple[Array, Array]:
+  def _peek(self, candidate: PyTree, part: Part, held: tuple[Array, Array], now: Array) -> Seen:
+    return self.programs.peek(self.weights, self.base, candidate, part, now, *held)
+
+  def _states(self, part: Part, idle: bool) -> tuple[Array, Array]:
     """Of the reference, and of the policy before."""
-    return self._look(self.before, part, 0), self._look(self.before, part, 1)
+    reference = self._look(self.before, part, 0)
+    return reference, reference if idle else self._look(self.before, part, 1)
 
   def _look(self, candidate: PyTree, part: Part, share: int) -> Array:
     """One program at a time, so that those who wait for an answer get their turn in between."""
@@ -257,21 +253,10 @@ class Study:
     return jax.block_until_ready(states)
 
 
-def moved_by(laps: Sequence[Lap], kl: list[np.ndarray]) -> float:
-  """The larger of the means over the tokens of the anchors and of what is voted down; kl: of all
-  parts of the laps."""
-  spent, tokens = np.zeros(2), np.zeros(2)
-  rest = iter(kl)
-  for lap in laps:
-    values = [next(rest) for _ in lap.parts]
-    spent += [lap.over(group, values) for group in lap.groups]
-    tokens += [lap.tokens(group) for group in lap.groups]
-  return float((spent / np.maximum(tokens, 1)).max())
-
-
-def single(rows: Rows) -> np.ndarray:
-  """Which answers are voted for or against on their own."""
-  return rows.kind == kinds.THUMB
+def changes_nothing(adapter: PyTree) -> bool:
+  """Whether it is as it began: all of its b are zero."""
+  leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(adapter))
+  return not any(np.any(leaf) for path, leaf in leaves if path[-1].key == 'b')
 
 
 def slope(lesson: Lesson) -> float:

@@ -41,6 +41,7 @@ from rft_jax.serve.service import Options, Service
 from rft_jax.types import PyTree
 
 ANCHOR_TOKENS, ANCHOR_SAMPLES, ANCHORS_AT_ONCE = 48, 2, 128
+SMALL = 2**25  # parameters of a model of which two scopes learn at the same time
 Tell = Callable[[str], None]
 
 
@@ -104,7 +105,10 @@ def opened(
       taught(store, codec),
       loader,
       LearnerOptions(
-        enabled=settings.learn, config_sha=sha, ramp=RampOptions(tuple(settings.ramp))
+        enabled=settings.learn,
+        threads=learners(model.weights),
+        config_sha=sha,
+        ramp=RampOptions(tuple(settings.ramp)),
       ),
       metrics,
       Canary(
@@ -115,6 +119,7 @@ def opened(
       ),
       functools.partial(peft.packed, learning, base_directory=model.directory),
       student.rehearse,
+      spare=lambda: not engine.slots_busy,
     )
     student.heed = learner.heed
     tell('what has been learned is looked through')
@@ -133,6 +138,12 @@ def opened(
     yield Service(store, engine, learner, options, metrics)
   finally:
     end(learner, engine, settings.grace)
+
+
+def learners(weights: PyTree) -> int:
+  """How many scopes may learn at the same time. A second one fills the gaps of a small model's
+  first; to a large one it would cost its memory, and wait for the same arithmetic."""
+  return 2 if sum(x.size for x in jax.tree.leaves(weights)) <= SMALL else 1
 
 
 def end(learner: OnlineLearner | None, engine: SlotEngine | None, grace: float):
