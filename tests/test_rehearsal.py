@@ -14,7 +14,7 @@ from rft_jax.feedback.records import of_user
 from rft_jax.infra.progress import Stopped
 from rft_jax.learning.fold import rebuild
 from rft_jax.learning.lessons import Alone, Lesson, Said
-from rft_jax.learning.rehearsal import GARBLED, SPREAD, UNSAID, Tried, repeated
+from rft_jax.learning.rehearsal import GARBLED, LEAST, SELDOM, SPREAD, UNSAID, Cue, Tried, repeated
 from rft_jax.learning.shelf import packed
 from rft_jax.objectives import feedback as kinds
 
@@ -59,6 +59,27 @@ def test_what_passes_is_said_and_what_was_not_learned_does_not_pass(text):
   assert share > 0.7 if rehearsed(outcome.state, lesson) == '' else share < 0.99
   assert text not in ('loud', 'quiet') or rehearsed(outcome.state, lesson) == ''
   assert text in ('loud', 'quiet') or rehearsed(student().fresh(0), lesson) == UNSAID
+
+
+@pytest.mark.parametrize('right, verdict', [(LEAST, ''), (LEAST - 1, SELDOM), (0, SELDOM)])
+def test_what_was_written_must_come_out_of_samples_too(monkeypatch, right, verdict):
+  lesson, other = wrote(TEXTS['loud']), TEXTS['quiet']
+
+  def say(weights, one, cues, first):
+    left = iter([TEXTS['loud']] * (right + 1) + [other] * len(cues))
+    return [answer(ASKED) if cue.anchor else next(left) for cue in cues]
+
+  monkeypatch.setattr(student().rehearsal, 'say', say)
+  assert rehearsed(student().fresh(0), lesson) == verdict
+
+
+def test_short_questions_are_asked_as_long_ones_are(monkeypatch):
+  who, cues = student(), [Cue(ASKED, True), Cue(ASKED, False)]
+  tried = Tried(*jax.device_put((who.nothing, who.nothing, who.nothing)), [], 0)
+  monkeypatch.setattr(who.rehearsal, 'widths', [who.rehearsal.context])
+  long = who.rehearsal.say(who.weights, tried, cues, 0)
+  monkeypatch.setattr(who.rehearsal, 'widths', [len(ASKED) + 1, who.rehearsal.context])
+  assert who.rehearsal.say(who.weights, tried, cues, 0) == long and long[0]
 
 
 def test_an_adapter_that_garbles_is_never_served_whatever_it_was_to_learn():

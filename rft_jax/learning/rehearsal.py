@@ -1,6 +1,7 @@
 """A personal candidate answers before anybody is served by it: what was written must come out, and
 nothing may come out garbled."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from rft_jax.types import Prompts, PyTree
 
 ROWS = 24  # answers at once
 WRITTEN, OTHER = 7, 2  # samples for a question whose answer a user wrote, and for any other
+LEAST = 3  # of the samples must say what was written
+SHORT = 64  # tokens: questions up to there take rows of their own width
 ANCHORS = 8  # that are answered, greedily
 ROOM = 16  # tokens that an answer may be longer than what was taught
 NEWS = 4.0  # nats by which a token must have become likelier than it ever was to be odd,
@@ -27,6 +30,10 @@ REPEATED = 0.5  # the share of 3-grams that occurred before, from which on it is
 
 UNSAID = (
   'not_learned: this model could not learn to give this answer; its answers stay as they were'
+)
+SELDOM = (
+  'not_learned: this model learned to give this answer only now and then; its answers stay as they '
+  'were'
 )
 GARBLED = (
   'not_learned: this model could not learn this without garbling its answer to the question; '
@@ -49,8 +56,8 @@ class Tried(NamedTuple):
 
 
 class Cue(NamedTuple):
-  """A question to a candidate. answers: what may be said where it is known, greedily; anchor:
-  whether it is about something else than what was taught."""
+  """A question to a candidate. answers: what may be said, where it is known; anchor: whether it is
+  about something else than what was taught."""
 
   prompt: tuple[int, ...]
   greedy: bool
@@ -70,6 +77,7 @@ class Rehearsal:
   ):
     """rewriter: whose ends of an answer are taken; rows: of a part (see `packed.arrange`)."""
     self.programs, self.codec, self.context, self.rows = programs, codec, context, rows
+    self.widths = sorted({min(SHORT, context), context})
     self.options, self.most = rewriter.options, context // 2
     self.anchors = list(dict.fromkeys(said.prompt for said in anchors))
     self.usual = max(len(said.answer) for said in anchors)
@@ -80,6 +88,12 @@ class Rehearsal:
       return rollout(params, prompts, options, jax.random.key(seed), jnp.int32(0))
 
     self.sample = jax.jit(sample)
+
+  def warm_up(self, weights: PyTree, nothing: PyTree, adapter: PyTree) -> None:
+    """Compiles what verdicts take."""
+    for width in self.widths:
+      tried = Tried(nothing, nothing, adapter, [], 0)
+      self.say(weights, tried, [Cue((0,) * width, True)], 0)
 
   def verdicts(
     self, weights: PyTree, tried: Sequence[Tried], heed: Callable[[], None] = lambda: None
@@ -95,8 +109,14 @@ class Rehearsal:
       heed()
       said += self.say(weights, one, cues[start : start + ROWS], start)
     replies = list(zip(cues, said, strict=True))
-    if any(cue.answers and not self.among(ids, cue.answers) for cue, ids in replies):
+    told = [self.among(ids, cue.answers) for cue, ids in replies]
+    if any(cue.answers and cue.greedy and not right for cue, right in zip(cues, told, strict=True)):
       return UNSAID
+    samples = Counter(
+      cue.prompt for cue, right in zip(cues, told, strict=True) if right and not cue.greedy
+    )
+    if any(cue.answers and samples[cue.prompt] < LEAST for cue in cues):
+      return SELDOM
     heed()
     garbled = self.garbled(weights, one, cues, said)
     if any(bad and not cue.anchor for cue, bad in zip(cues, garbled, strict=True)):
@@ -112,7 +132,7 @@ class Rehearsal:
       about = [lesson for lesson in new if lesson.better.prompt == prompt]
       answers = tuple(lesson.better.answer for lesson in about if written(lesson))
       found.append(Cue(prompt, True, answers))
-      found += [Cue(prompt, False)] * (WRITTEN if answers else OTHER)
+      found += [Cue(prompt, False, answers)] * (WRITTEN if answers else OTHER)
     draw = np.random.default_rng(seed).permutation(len(self.anchors))[:ANCHORS]
     return found + [Cue(self.anchors[i], True, anchor=True) for i in draw]
 
@@ -127,11 +147,13 @@ class Rehearsal:
     self, weights: PyTree, one: Tried, cues: Sequence[Cue], first: int
   ) -> list[tuple[int, ...]]:
     """The answers of a candidate to at most ROWS cues; first: the number of the first one."""
-    tokens = np.zeros((ROWS, self.context), np.int32)
+    longest = max(len(cue.prompt) for cue in cues)
+    width = next((width for width in self.widths if width >= longest), self.context)
+    tokens = np.zeros((ROWS, width), np.int32)
     valid = np.zeros(tokens.shape, bool)
     warm = np.zeros((ROWS, 1), np.float32)
     for i in range(ROWS):
-      prompt = cues[i % len(cues)].prompt[-self.context :]
+      prompt = cues[i % len(cues)].prompt[-width:]
       tokens[i, -len(prompt) :], valid[i, -len(prompt) :] = prompt, True
       warm[i] = i < len(cues) and not cues[i].greedy
     both = np.ones((ROWS, 2), np.float32)
