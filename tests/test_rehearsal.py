@@ -73,6 +73,18 @@ def test_what_was_written_must_come_out_of_samples_too(monkeypatch, right, verdi
   assert rehearsed(student().fresh(0), lesson) == verdict
 
 
+def test_other_words_for_what_an_edit_left_as_it_was_are_as_good():
+  who, spell = student().rehearsal, student().rehearsal.codec.text
+  kept, new = answer(ASKED, QUIET)[:2], (LOUD, 9)
+  edit = Said(ASKED, (*kept, *new, STOP), (0.2, 0.2, 1.0, 1.0, 1.0))
+  assert who.wanted(edit).new == (spell(new).strip().casefold(),)
+  wanted = [who.wanted(edit)]
+  assert who.among((*kept, *new), wanted) and who.among((11, *new, 12), wanted)
+  assert not who.among((*kept, LOUD, 11), wanted) and not who.among(kept, wanted)
+  whole = [who.wanted(edit._replace(emphasis=()))]
+  assert who.among((*kept, *new), whole) and not who.among((11, *new, 12), whole)
+
+
 def test_short_questions_are_asked_as_long_ones_are(monkeypatch):
   who, cues = student(), [Cue(ASKED, True), Cue(ASKED, False)]
   tried = Tried(*jax.device_put((who.nothing, who.nothing, who.nothing)), [], 0)

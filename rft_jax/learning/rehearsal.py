@@ -1,6 +1,7 @@
 """A personal candidate answers before anybody is served by it: what was written must come out, and
 nothing may come out garbled."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rft_jax.engine.codec import Codec
-from rft_jax.learning.lessons import Lesson, Said
+from rft_jax.learning.lessons import KEPT, Lesson, Said
 from rft_jax.learning.packed import arrange, fitted, width_of
 from rft_jax.learning.programs import Programs
 from rft_jax.learning.rewriting import Rewriter
@@ -55,13 +56,20 @@ class Tried(NamedTuple):
   seed: int
 
 
+class Wanted(NamedTuple):
+  """What a user wrote: the whole text, and without regard to case the parts of it that are new."""
+
+  text: str
+  new: tuple[str, ...]
+
+
 class Cue(NamedTuple):
   """A question to a candidate. answers: what may be said, where it is known; anchor: whether it is
   about something else than what was taught."""
 
   prompt: tuple[int, ...]
   greedy: bool
-  answers: tuple[tuple[int, ...], ...] = ()
+  answers: tuple[Wanted, ...] = ()
   anchor: bool = False
 
 
@@ -130,18 +138,25 @@ class Rehearsal:
     found: list[Cue] = []
     for prompt in dict.fromkeys(lesson.better.prompt for lesson in new):
       about = [lesson for lesson in new if lesson.better.prompt == prompt]
-      answers = tuple(lesson.better.answer for lesson in about if written(lesson))
+      answers = tuple(self.wanted(lesson.better) for lesson in about if written(lesson))
       found.append(Cue(prompt, True, answers))
       found += [Cue(prompt, False, answers)] * (WRITTEN if answers else OTHER)
     draw = np.random.default_rng(seed).permutation(len(self.anchors))[:ANCHORS]
     return found + [Cue(self.anchors[i], True, anchor=True) for i in draw]
 
-  def among(self, ids: Sequence[int], answers: Sequence[Sequence[int]]) -> bool:
-    """Whether a text is one of the answers, as far as it was let speak."""
-    return any(
-      self.codec.text(ids).strip() == self.codec.text(answer[: self.most]).strip()
-      for answer in answers
-    )
+  def wanted(self, said: Said) -> Wanted:
+    """As far as an answer is let speak."""
+    ids, emphasis = said.answer[: self.most], said.emphasis or (1.0,) * len(said.answer)
+    runs = itertools.groupby(zip(ids, emphasis, strict=False), key=lambda one: one[1] > KEPT)
+    texts = [self.codec.text([id for id, _ in run]).strip().casefold() for new, run in runs if new]
+    return Wanted(self.codec.text(ids).strip(), tuple(t for t in texts if any(map(str.isalnum, t))))
+
+  def among(self, ids: Sequence[int], answers: Sequence[Wanted]) -> bool:
+    """Whether a text is one of the answers, or says what is new in one: other words for the rest
+    are as good, since the user had left them as they were."""
+    said = self.codec.text(ids).strip()
+    holds = lambda one: one.new and all(part in said.casefold() for part in one.new)
+    return any(said == one.text or holds(one) for one in answers)
 
   def say(
     self, weights: PyTree, one: Tried, cues: Sequence[Cue], first: int
