@@ -17,8 +17,8 @@ from rft_jax import config as defaults
 
 def get_config(variant: str = ''):
   c = defaults.base()
-  c.tokenizer = 'smalltalk(size=2048)'
-  c.model.update(num_hidden_layers=4, rope_theta=1000.0, initializer_range=0.05, remat='none')
+  c.tokenizer = 'smalltalk(size=1536)'
+  c.model.update(num_hidden_layers=4, rope_theta=1000.0, initializer_range=0.08, remat='none')
   c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(
