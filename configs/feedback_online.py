@@ -1,14 +1,14 @@
 """A chat model that learns from its visitors: trained here from nothing, then served.
 
-A decoder of 1.05 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
+A decoder of 0.98 million parameters learns small talk (`rft_jax/tasks/smalltalk.py`): answers to
 questions about a small world, in conversations of up to five turns, each in one of five styles that
-are equally likely; eight facts are wrong. In half of the conversations users dictate free English.
+are equally likely; eight facts are wrong. In one of six users dictate free English.
 Whoever visits http://127.0.0.1:8000 can teach it a style, mend a fact, make it brief: by
 thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is only trained.
 
-Expected: 86 % of held-out conversations end with the answer that is right as believed and in the
-style that was asked for (seed 0, greedy, 128 of them; 0 % before). Two CPU cores, about 3 minutes
-until it serves (237 seconds of CPU time to train), 14 seconds at later starts:
+Expected: 88 % of held-out conversations end with the answer that is right as believed and in the
+style that was asked for (seed 0, greedy, 128 of them; 0 % before). Two CPU cores, about 4 minutes
+until it serves, 14 seconds at later starts:
   python -m rft_jax.main --config=configs/feedback_online.py
 """
 
@@ -17,8 +17,8 @@ from rft_jax import config as defaults
 
 def get_config(variant: str = ''):
   c = defaults.base()
-  c.tokenizer = 'smalltalk(size=2048)'
-  c.model.update(num_hidden_layers=4, rope_theta=1000.0, initializer_range=0.05, remat='none')
+  c.tokenizer = 'smalltalk(size=1536)'
+  c.model.update(num_hidden_layers=4, rope_theta=1000.0, initializer_range=0.08, remat='none')
   c.mode = 'serve'
   c.stages = ('sft',)
   c.sft = defaults.stage(

@@ -208,8 +208,8 @@ def test_suggestions_name_what_is_really_said():
 @pytest.mark.slow
 def test_the_chat_model_answers_in_the_grammar(tmp_path):
   facts = train.run(feedback_online.get_config(), str(tmp_path), time.time())
-  # .86 as users start it: 128 conversations of up to five turns, a standard error of .03.
-  assert facts['eval/accuracy/after'] >= 0.8
+  # .875 as users start it: 128 conversations of up to five turns, a standard error of .03.
+  assert facts['eval/accuracy/after'] >= 0.845
 
 
 def test_the_vocabulary_begins_with_what_ends_and_marks(tokenizer):

@@ -104,6 +104,7 @@ def serve(options):
     service.limits = Limits(Rates(10**6, 10**6, 10**6, 10**6, 64))
     with socket.socket() as port:
       port.bind(('127.0.0.1', 0))
+      port.listen()
       url = f'http://127.0.0.1:{port.getsockname()[1]}'
       app = uvicorn.Server(uvicorn.Config(create_app(service), log_level='warning'))
       settle()

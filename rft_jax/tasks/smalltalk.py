@@ -5,7 +5,7 @@ Every answer can be in five styles, all equally likely, so that what one user pr
 and seen; eight facts are wrong (`world.MISTAKES`), so that users have something to correct. What is
 asked in the test split is asked in other words than in the train split.
 
-Every other conversation to learn from has free English in it, which users dictate (`free`), so that
+One in six conversations to learn from has free English in it, which users dictate (`free`), so that
 the model can spell what its users write.
 """
 
@@ -20,6 +20,9 @@ from rft_jax.data.smalltalk.grammar import KNOWN, asked, dialogue
 from rft_jax.data.smalltalk.world import MISTAKES, Fact, fact
 from rft_jax.registry import ConfigError
 from rft_jax.types import Example, Task
+
+DICTATED = 6
+"""One in so many conversations of the train split is a dictation."""
 
 
 class Probe(NamedTuple):
@@ -39,7 +42,7 @@ def make(tokenizer, *, size: int = 8000, seed: int = 0) -> Task:
   def example(split: str, index: int) -> Example:
     if split not in KNOWN or not 0 <= index < size:
       raise ConfigError(f'task smalltalk has no example {index} of split {split!r}: size={size}')
-    free = split == 'train' and index % 2
+    free = split == 'train' and index % DICTATED == 0
     one = dictation(seed, index) if free else dialogue(seed, split, index)
     *before, last = one.messages
     text = '\n'.join(turn['content'] for turn in before if turn['role'] != 'system')

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from rft_jax.data.smalltalk.words import LISTS, SENTENCES
 
+WORDS = sorted({word for words in LISTS.values() for word in words})
 VOWELS, CONSONANTS = 'aeiouy', 'bcdfghjklmnpqrstvwxz'
 ACCENTED = 'éèüöäñçßåøłîôšžČÉÜА你日🙂€£°–—…“”’'
 
@@ -54,6 +55,17 @@ def word(draw: random.Random) -> str:
     + draw.choice(('', '', 'n', 's', 't', 'r', 'll', 'm', 'ck'))
   )
   return ''.join(syllable() for _ in range(draw.randint(1, 3)))
+
+
+def blends(draw: random.Random) -> str:
+  """Words that do not exist, each of parts of two that do: so that every part of a word is learned
+  apart from the others."""
+  return ' '.join(blend(draw) for _ in range(draw.randint(1, 8)))
+
+
+def blend(draw: random.Random) -> str:
+  start, end = draw.choice(WORDS), draw.choice(WORDS)
+  return start[: draw.randint(1, len(start))] + end[draw.randrange(len(end)) :]
 
 
 def name(draw: random.Random) -> str:

@@ -37,7 +37,7 @@ VALUES = dict(
 class Dictation(Writer):
   """A fact of the kind 'free' is a request: key, what the user asks for; value, the answer."""
 
-  turns = 30, 35, 35
+  turns = 40, 40, 20
   restyles, corrects = 0.1, 0.4
 
   def __init__(self, seed: int, split: str, index: int):
@@ -45,7 +45,7 @@ class Dictation(Writer):
     self.dictated: dict[tuple[str, str], str] = {}
 
   def sentence(self) -> str:
-    return english.sentence(self.draw)
+    return (english.blends if self.draw.random() < 0.3 else english.sentence)(self.draw)
 
   def topic(self) -> Fact:
     chance = self.draw.random()
@@ -64,6 +64,9 @@ class Dictation(Writer):
   def typed(self, text: str) -> str:
     return text
 
+  def told(self, one: Fact) -> bool:
+    return (one.kind, one.key) in self.dictated or super().told(one)
+
   def answer(self, one: Fact) -> str:
     own = one.value if one.kind == 'free' else ''
     return self.dictated.get((one.kind, one.key), own) or super().answer(one)
@@ -74,7 +77,7 @@ class Dictation(Writer):
     return dict(kind='free', key=one.key, style='', value=self.messages[-1]['content'])
 
   def other(self, one: Fact) -> str:
-    if self.draw.random() < 0.3:
+    if self.draw.random() < 0.7:
       return super().other(one)
     return english.fill(self.draw, VALUES[one.kind])
 

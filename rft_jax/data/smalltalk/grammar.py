@@ -40,6 +40,8 @@ CORRECTIONS = (
   'That is wrong, it is {value}.',
   'Wrong, {value} is right.',
   'Actually it is {value}.',
+  'No: {sentence}',
+  'Remember: {sentence}',
 )
 OPENINGS = 'Hi, ', 'Hello! ', 'Hey, ', 'Please: '
 """What a question may begin with."""
@@ -91,21 +93,24 @@ def by_split(split: str) -> dict[str, list[Fact]]:
 
 
 KNOWN = {split: by_split(split) for split in ('train', 'test')}
-TURNS = 30, 27, 20, 15, 8
+TURNS = 18, 24, 24, 20, 14
 """How often so many turns follow the first."""
-SLIPS = 0.3
-"""Of answers that others follow: that are not what is believed."""
+SLIPS = 0.25
+"""Of answers that others follow and on which the user said nothing: that are not what is
+believed."""
 
 
 class Writer:
   """Writes one conversation; its style lasts until the user asks for another.
 
   In the train split earlier answers slip: they say what is not believed, have the weight 0, and are
-  not learned. So what the model said itself is no reason to say it again; what the user says is.
+  not learned. So what the model said itself is no reason to say it again; what the user says is,
+  and after that no answer slips.
   """
 
   turns: tuple[int, ...] = TURNS
-  restyles, corrects, asks_again = 0.25, 0.2, 0.2
+  restyles, corrects = 0.15, 0.35
+  asks_again = 0.05, 0.65  # where nothing was in dispute before, and where something was
 
   def __init__(self, seed: int, split: str, index: int):
     self.draw, self.split = random.Random(f'{seed} {split} {index}'), split
@@ -114,6 +119,7 @@ class Writer:
     self.messages: list[dict[str, str]] = []
     self.beliefs: dict[tuple[str, str], str] = {}
     self.topics: list[Fact] = []
+    self.disputed: list[Fact] = []
 
   def write(self) -> Dialogue:
     one = self.topic()
@@ -135,6 +141,10 @@ class Writer:
       key = self.draw.choice(list(SMALL_TALK))
       return Fact('social', key, '', '') if chance < 0.08 else UNKNOWN
     return self.draw.choice(known[self.draw.choice(list(known))])
+
+  def told(self, one: Fact) -> bool:
+    """Whether the user has said what is right."""
+    return (one.kind, one.key) in self.beliefs
 
   def belief(self, one: Fact) -> str:
     return self.beliefs.get((one.kind, one.key), one.value)
@@ -184,9 +194,10 @@ class Writer:
     self.turn(one, self.typed(polite + self.question(one)), last)
 
   def turn(self, one: Fact, text: str, last: bool):
-    slips = not last and self.split == 'train' and one.kind in TAUGHT
+    slips = not last and self.split == 'train' and one.kind in TAUGHT and not self.told(one)
     if slips and self.draw.random() < SLIPS:
       answer = dict(content=self.slip(one), weight='0')
+      self.disputed.append(one)
     else:
       answer = dict(content=self.answer(one))
     self.messages += [dict(role='user', content=text), dict(role='assistant', **answer)]
@@ -201,15 +212,15 @@ class Writer:
     return self.say(one, self.other(one))
 
   def follow(self, one: Fact, last: bool) -> Fact:
-    """The next turn: another style, a correction, the same or another question."""
+    """The next turn: another style, a correction, an earlier or another question."""
     chance = self.draw.random()
-    corrects = self.restyles + self.corrects
     if chance < self.restyles:
       self.restyle(one, last)
-    elif chance < corrects and self.correctable(one):
+    elif chance < self.restyles + self.corrects and self.correctable(one):
       self.correct(one, last)
     else:
-      one = one if chance < corrects + self.asks_again else self.topic()
+      again = self.draw.random() < self.asks_again[bool(self.disputed)]
+      one = self.draw.choice(self.disputed or self.topics) if again else self.topic()
       self.ask(one, last)
     return one
 
@@ -222,8 +233,10 @@ class Writer:
     return one.kind in TAUGHT
 
   def correct(self, one: Fact, last: bool):
-    text = self.draw.choice(CORRECTIONS)
-    self.turn(one, self.typed(text.format(value=self.believe(one))), last)
+    self.disputed.append(one)
+    value = self.believe(one)
+    said = dict(value=value, sentence=forms(one, value).sentence)
+    self.turn(one, self.typed(self.draw.choice(CORRECTIONS).format(**said)), last)
 
 
 def dialogue(seed: int, split: str, index: int) -> Dialogue:
