@@ -85,6 +85,34 @@ def test_other_words_for_what_an_edit_left_as_it_was_are_as_good():
   assert who.among((*kept, *new), whole) and not who.among((11, *new, 12), whole)
 
 
+@pytest.mark.parametrize(
+  'greedy, samples, verdict', [(0, 0, ''), (0, 1, ''), (0, 2, GARBLED), (1, 0, GARBLED)]
+)
+def test_chance_may_slip_once_but_never_what_is_likeliest(monkeypatch, greedy, samples, verdict):
+  who = student().rehearsal
+  monkeypatch.setattr(who, 'say', lambda weights, one, cues, first: [TEXTS['loud'] for _ in cues])
+
+  def garbled(weights, one, cues, said):
+    left = {True: greedy, False: samples}
+    found = []
+    for cue in cues:
+      found.append(not cue.anchor and left[cue.greedy] > 0)
+      left[cue.greedy] -= found[-1]
+    return found
+
+  monkeypatch.setattr(who, 'garbled', garbled)
+  assert rehearsed(student().fresh(0), wrote(TEXTS['loud'])) == verdict
+
+
+def test_a_word_of_what_was_taught_is_not_odd_in_another_case(monkeypatch):
+  who = student().rehearsal
+  monkeypatch.setattr(
+    who.codec, 'text', lambda ids: ' '.join({1: ' Paris', 2: 'par', 3: 'x'}[i] for i in ids)
+  )
+  taught = ['paris is a city']
+  assert [who.odd(token, taught) for token in (1, 2, 3)] == [False, False, True]
+
+
 def test_short_questions_are_asked_as_long_ones_are(monkeypatch):
   who, cues = student(), [Cue(ASKED, True), Cue(ASKED, False)]
   tried = Tried(*jax.device_put((who.nothing, who.nothing, who.nothing)), [], 0)

@@ -22,6 +22,7 @@ from rft_jax.types import Prompts, PyTree
 ROWS = 24  # answers at once
 WRITTEN, OTHER = 7, 2  # samples for a question whose answer a user wrote, and for any other
 LEAST = 3  # of the samples must say what was written
+SLIPS = 1  # of them may be garbled: chance alone says something odd now and then
 SHORT = 64  # tokens: questions up to there take rows of their own width
 ANCHORS = 8  # that are answered, greedily
 ROOM = 16  # tokens that an answer may be longer than what was taught
@@ -127,9 +128,11 @@ class Rehearsal:
       return SELDOM
     heed()
     garbled = self.garbled(weights, one, cues, said)
-    if any(bad and not cue.anchor for cue, bad in zip(cues, garbled, strict=True)):
+    bad = [cue for cue, found in zip(cues, garbled, strict=True) if found]
+    slips = Counter(cue.prompt for cue in bad if not (cue.greedy or cue.anchor))
+    if any(cue.greedy and not cue.anchor for cue in bad) or max(slips.values(), default=0) > SLIPS:
       return GARBLED
-    return SPREAD if any(garbled) else ''
+    return SPREAD if any(cue.anchor for cue in bad) else ''
 
   def cues(self, lessons: Sequence[Lesson], seed: int) -> list[Cue]:
     """The questions of new lessons, most often those that somebody wrote an answer to, and some
@@ -187,17 +190,22 @@ class Rehearsal:
   ) -> list[bool]:
     """Which answers are no language: empty, repetitive, or with tokens that neither the reference
     nor the version before would have said there and that nobody taught."""
-    taught = {id for lesson in one.lessons for id in lesson.better.answer}
+    taught = [self.codec.text(lesson.better.answer).casefold() for lesson in one.lessons]
     texts = [Said(cue.prompt, ids) for cue, ids in zip(cues, said, strict=True)]
     news = self.news(weights, one, texts)
     found = []
     for text, gained in zip(texts, news, strict=True):
       ids = fitted(text, self.context).answer
-      odd = [gain > NEWS and id not in taught for id, gain in zip(ids, gained, strict=True)]
+      odd = [self.odd(id, taught) for id, gain in zip(ids, gained, strict=True) if gain > NEWS]
       found.append(
-        not self.codec.text(ids).strip() or sum(odd) > ODD * len(odd) or repeated(ids) > REPEATED
+        not self.codec.text(ids).strip() or sum(odd) > ODD * len(ids) or repeated(ids) > REPEATED
       )
     return found
+
+  def odd(self, token: int, taught: Sequence[str]) -> bool:
+    """Whether nothing of a token is in what was taught, whatever its case."""
+    text = self.codec.text([token]).strip().casefold()
+    return not any(text in other for other in taught)
 
   def news(self, weights: PyTree, one: Tried, texts: Sequence[Said]) -> list[np.ndarray]:
     """How much likelier each token of each answer is than the reference and the version before had
