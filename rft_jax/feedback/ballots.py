@@ -38,7 +38,7 @@ CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}' WHERE s.
 """
 ACTIVE = """
 SELECT count(DISTINCT CASE WHEN keyed OR origin IS NULL THEN id ELSE origin END) FROM user
-WHERE spoke_us > ? AND created_us <= ? AND state = 'active'
+WHERE spoke_us > ? AND created_us <= ? AND state = 'active' AND deleted_us IS NULL
 """
 
 
@@ -124,17 +124,32 @@ def unopposed(
   lowered, or the other way round."""
   if rules.quorum == 1:
     return list(standing)
-  sides: dict[tuple[str, int], list[Vote]] = defaultdict(list)
-  for one in standing:
-    for side in one.about:
-      sides[side].append(one.vote)
   active = crowd(connection, [one.vote for one in standing], now_us, rules)
   lost = set()
-  for (answer, sign), votes in sides.items():
+  for (answer, sign), votes in by_side(standing).items():
     others = opposed(connection, intent, answer, sign, now_us, rules)
     if others and gates.outweighed(votes, others, now_us, rules, active):
       lost.add((answer, sign))
   return [one for one in standing if one.vote.user.staff or not lost & set(one.about)]
+
+
+def by_side(standing: Iterable[Standing]) -> dict[tuple[str, int], list[Vote]]:
+  sides: dict[tuple[str, int], list[Vote]] = defaultdict(list)
+  for one in standing:
+    for side in one.about:
+      sides[side].append(one.vote)
+  return sides
+
+
+def of_many(
+  connection: sqlite3.Connection, votes: Sequence[Vote], now_us: int, rules: Rules
+) -> bool:
+  """Whether these are of as many people as may teach everyone something: what fewer said besides is
+  no measure of anybody."""
+  people = gates.grown(gates.independent(votes, now_us, rules), now_us, rules)
+  return len(people) >= rules.quorum and len(people) >= gates.needed(
+    crowd(connection, votes, now_us, rules)(), rules
+  )
 
 
 def opposed(
@@ -165,9 +180,11 @@ def against(
   now_us: int,
   rules: Rules,
 ) -> list[Vote]:
-  """All who oppose any of these, by user, and are not among them."""
+  """All who oppose what enough of these stand for, by user, and are not among them."""
   ours = {one.vote.user.id for one in standing}
-  sides = {side for one in standing for side in one.about}
+  sides = {
+    side for side, votes in by_side(standing).items() if of_many(connection, votes, now_us, rules)
+  }
   found = {
     vote.user.id: vote
     for side in sorted(sides)

@@ -5,17 +5,25 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from rft_jax.feedback import rows
+from rft_jax.feedback import rows, voting
 from rft_jax.feedback.contexts import PATH, context
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ingest import promote
-from rft_jax.feedback.records import Conversation, Generation, Message
+from rft_jax.feedback.receipts import GONE
+from rft_jax.feedback.records import GLOBAL, Conversation, Generation, Message
 
 CORRECTED = """
 SELECT e.message_id, e.seq, json_extract(e.value_json, '$.content') AS content
 FROM message m JOIN feedback_current e ON e.message_id = m.id
 WHERE m.conversation_id = ? AND e.kind = 'edit' AND content != ''
+"""
+
+UNLEARNED = f"""
+SELECT e.seq FROM message m JOIN feedback_event e ON e.message_id = m.id
+JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}' AND g.state IN ('held', 'ok')
+WHERE m.conversation_id = ? AND NOT EXISTS
+  (SELECT 1 FROM applied a WHERE a.event_seq = e.seq AND a.scope = g.scope)
 """
 
 
@@ -105,6 +113,8 @@ class Chats:
     def delete_conversation(connection: sqlite3.Connection):
       query = 'UPDATE conversation SET deleted_us = ? WHERE id = ? AND deleted_us IS NULL'
       connection.execute(query, (self.clock(), conversation_id))
+      for row in connection.execute(UNLEARNED, (conversation_id,)).fetchall():
+        voting.withdraw(connection, row['seq'], GONE, self.clock(), self.rules)
 
     return self.db.write('delete_conversation', delete_conversation)
 

@@ -88,6 +88,8 @@ class Events:
         connection.execute(QUARANTINE, (canonical([reason]), now, seq))
         connection.execute(LET_GO, (now, reason, seq))
       verdicts.disown(connection, seqs, 'quarantined', reason)
+      for seq in seqs:
+        voting.unsettle(connection, seq, now, self.rules)
       rows.audit(connection, actor, 'quarantine', now, seqs=list(seqs), reason=reason)
 
     return self.db.write('quarantine', quarantine)

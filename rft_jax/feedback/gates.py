@@ -136,7 +136,7 @@ def quorum(
   if rules.quorum == 1 or len(voters) < rules.quorum:
     return len(voters) >= rules.quorum
   trust = sum(max(vote.user.trust for vote in voter) for voter in voters)
-  return trust >= rules.quorum_trust and len(voters) >= needed(active(), rules)
+  return trust >= rules.quorum_trust and len(grown(voters, now_us, rules)) > minority(active())
 
 
 def needed(active: int, rules: Rules) -> int:
@@ -153,38 +153,41 @@ def independent(votes: Iterable[Vote], now_us: int, rules: Rules) -> list[list[V
   """The votes by who may be one and the same person.
 
   A user counts once; so do users who share an address block, unless a key is their own, and all
-  young accounts, since new ones cost nothing.
+  young accounts, since new ones cost nothing. Who shares blocks with two people is one of them, and
+  makes them no single one: else whoever goes about could join others. Those with fewest blocks are
+  looked at first, so that there are as many people as blocks are apart.
   """
   votes = sorted(votes, key=lambda vote: vote.event.seq)
-  groups = Groups()
+  marks: dict[str, set[str]] = {}
   for vote in votes:
-    user = f'user:{vote.user.id}'
-    groups.find(user)
-    if now_us - vote.user.created_us < rules.young_us:
-      groups.join(user, 'young')
-    for origin in () if vote.user.keyed else {vote.event.origin, *vote.origins} - {None}:
-      groups.join(user, f'origin:{origin}')
+    marks.setdefault(vote.user.id, set()).update(traces(vote, now_us, rules))
+  found: dict[str, str] = {}  # of a mark: the first user who has it
+  first: dict[str, str] = {}  # of a user: the one whose person they are
+  for user in sorted(marks, key=lambda one: ('young' in marks[one], len(marks[one]))):
+    known = min((mark for mark in marks[user] if mark in found), default=None)
+    first[user] = found[known] if known else user
+    if not known:
+      found |= dict.fromkeys(marks[user], user)
   people: dict[str, list[Vote]] = {}
   for vote in votes:
-    people.setdefault(groups.find(f'user:{vote.user.id}'), []).append(vote)
+    people.setdefault(first[vote.user.id], []).append(vote)
   return list(people.values())
 
 
-class Groups:
-  """Union-find."""
+def traces(vote: Vote, now_us: int, rules: Rules) -> set[str]:
+  """What somebody has in common with other accounts that may be theirs."""
+  young = {'young'} if is_young(vote, now_us, rules) else set()
+  blocks = set() if vote.user.keyed else {vote.event.origin, *vote.origins} - {None}
+  return young | {f'origin:{block}' for block in blocks}
 
-  def __init__(self):
-    self.parents: dict[str, str] = {}
 
-  def find(self, name: str) -> str:
-    self.parents.setdefault(name, name)
-    while self.parents[name] != name:
-      self.parents[name] = self.parents[self.parents[name]]
-      name = self.parents[name]
-    return name
+def is_young(vote: Vote, now_us: int, rules: Rules) -> bool:
+  return now_us - vote.user.created_us < rules.young_us
 
-  def join(self, a: str, b: str):
-    self.parents[self.find(a)] = self.find(b)
+
+def grown(people: Iterable[list[Vote]], now_us: int, rules: Rules) -> list[list[Vote]]:
+  """Those with an account that is not young: a new one is no part of the crowd yet."""
+  return [one for one in people if not all(is_young(vote, now_us, rules) for vote in one)]
 
 
 def outweighed(
@@ -196,10 +199,14 @@ def outweighed(
 ) -> bool:
   """Whether more than half as many people are against something as for it, and more than a minority
   that could stop everything; who is on both sides counts for neither."""
-  both = independent([*supporters, *opponents], now_us, rules)
-  ours = {vote.event.seq for vote in supporters}
-  sides = [{vote.event.seq in ours for vote in person} for person in both]
-  against, pro = sides.count({False}), sides.count({True})
+  ours, theirs = ({vote.user.id for vote in votes} for votes in (supporters, opponents))
+  pro, against = (
+    len(grown(independent(alone, now_us, rules), now_us, rules))
+    for alone in (
+      [vote for vote in supporters if vote.user.id not in theirs],
+      [vote for vote in opponents if vote.user.id not in ours],
+    )
+  )
   return against > 0 and 2 * against > pro and against > minority(active())
 
 

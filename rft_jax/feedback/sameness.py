@@ -13,11 +13,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-WIDTH = ('<wide>', '<narrow>', '<initial>', '<medial>', '<final>', '<isolated>', '<vertical>')
+WIDTH = (
+  '<wide>',
+  '<narrow>',
+  '<initial>',
+  '<medial>',
+  '<final>',
+  '<isolated>',
+  '<vertical>',
+  '<square>',
+)
 UNSEEN = dict.fromkeys(
   itertools.chain(
     (0xAD, 0x61C, 0x640, 0x200B, 0x2060, 0xFEFF, 0xA1, 0xBF),  # and signs that open a ¿question?
-    (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFE0E, 0xFE0F),
+    (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x34F, 0x180E),
+    (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),
   )
 )
 KINDS = {
@@ -34,10 +44,17 @@ KINDS = {
   '/': '∕',
 }
 FOLDED = UNSEEN | {ord(sign): to for to, signs in KINDS.items() for sign in signs}
-FOLDED |= {ord('٫'): '.', ord('…'): '...', ord('‼'): '!!', ord('⁇'): '??', ord('⁉'): '?!'}
-PREFIXES = ('', *'yzafpnµmcdhkMGTPEZY', 'da', 'Ki', 'Mi', 'Gi', 'Ti')
+FOLDED |= {
+  ord('٫'): '.',
+  ord('µ'): 'μ',
+  ord('…'): '...',
+  ord('‼'): '!!',
+  ord('⁇'): '??',
+  ord('⁉'): '?!',
+}
+PREFIXES = ('', *'yzafpnμmcdhkMGTPEZY', 'da', 'Ki', 'Mi', 'Gi', 'Ti')
 UNITS = ('m g s A K mol cd Hz N Pa J W C V F S Wb T H lm lx Bq Gy Sv l b B bit eV Wh Ah VA bps Bps '
-  'cal M bar').split()  # fmt: skip
+  'cal M bar Ω').split()  # fmt: skip
 SYMBOLS = {unicodedata.normalize('NFC', p + u) for p in PREFIXES for u in UNITS}
 TYPED = {symbol.casefold() for symbol in SYMBOLS}
 AFTER_NUMBER = re.compile(r'(?<=\d)( ?)([^\W\d_]+(?:[/·*][^\W\d_]+)*)(?![\w\'])')

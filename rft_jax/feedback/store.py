@@ -40,7 +40,7 @@ class Store:
     """
     self.rules = rules or Rules()
     self.db = Database(Path(path))
-    self.users = Users(self.db, clock)
+    self.users = Users(self.db, clock, self.rules)
     self.chats = Chats(self.db, clock, self.rules)
     self.events = Events(self.db, clock, self.rules)
     self.agreements = Agreements(self.db, clock, self.rules)

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from rft_jax.feedback import rows
+from rft_jax.feedback import rows, voting
 from rft_jax.feedback.database import Database
+from rft_jax.feedback.gates import Rules
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.records import ApiKey, User, of_user
 
+ERASED = 'erased: the user is gone'
 ERASE = (
   """UPDATE user SET deleted_us = :now, display = '', share_global = 0, origin = NULL
     WHERE id = :user""",
@@ -23,7 +25,7 @@ ERASE = (
     (SELECT id FROM conversation WHERE user_id = :user)""",
   """UPDATE feedback_event SET value_json = '{}', comment = '', tags_json = '[]'
     WHERE user_id = :user""",
-  """UPDATE event_gate SET state = 'rejected', reasons_json = '["erased: the user is gone"]'
+  f"""UPDATE event_gate SET state = 'rejected', reasons_json = '["{ERASED}"]'
     WHERE event_seq IN (SELECT seq FROM feedback_event WHERE user_id = :user)""",
   'DELETE FROM pending_target WHERE user_id = :user',
   'DELETE FROM end_user WHERE user_id = :user',
@@ -31,13 +33,15 @@ ERASE = (
     WHERE status = 'claimed' AND id IN (SELECT batch_id FROM train_item
       JOIN feedback_event ON seq = event_seq WHERE user_id = :user)""",
 )
+AGREED = """SELECT event_seq FROM supporter
+  WHERE event_seq IN (SELECT seq FROM feedback_event WHERE user_id = ?)"""
 KEYED = """UPDATE user SET keyed = EXISTS
   (SELECT 1 FROM api_key WHERE user_id = user.id AND revoked_us IS NULL) WHERE id = ?"""
 
 
 class Users:
-  def __init__(self, db: Database, clock: Callable[[], int]):
-    self.db, self.clock = db, clock
+  def __init__(self, db: Database, clock: Callable[[], int], rules: Rules):
+    self.db, self.clock, self.rules = db, clock, rules
 
   def create(self, display: str = '', staff: bool = False) -> Future[User]:
     user = User(uuid7(), display, staff, created_us=self.clock())
@@ -153,6 +157,8 @@ class Users:
 
     def erase(connection: sqlite3.Connection):
       values: dict[str, Any] = {'now': self.clock(), 'user': user_id}
+      for (seq,) in connection.execute(AGREED, (user_id,)).fetchall():
+        voting.withdraw(connection, seq, ERASED, self.clock(), self.rules)
       for statement in ERASE:
         connection.execute(statement, values)
       query = 'UPDATE scope_state SET live_version = 0, frozen = 1 WHERE scope = ?'

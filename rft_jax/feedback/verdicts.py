@@ -21,16 +21,16 @@ def learn_of(connection: sqlite3.Connection, user_id: str, intent: str, right: b
 
 def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reason: str):
   """What these events want is not for everyone: whoever said so is trusted less, and a wish that
-  nobody else stands for ends as `state`."""
+  nobody else stands for ends as `state`. What somebody said who is muted is for others to say."""
   for seq in seqs:
-    query = """SELECT e.user_id, e.intent, s.wish_id, u.staff FROM supporter s
+    query = """SELECT e.user_id, e.intent, s.wish_id, u.staff, u.state FROM supporter s
       CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
       WHERE s.event_seq = ?"""
     found = connection.execute(query, (seq,)).fetchone()
     if not found:
       continue
     values = {'wish': found['wish_id'], 'since': 0}
-    if not connection.execute(SUPPORTERS, values).fetchone():
+    if found['state'] != 'muted' and not connection.execute(SUPPORTERS, values).fetchone():
       query = "UPDATE wish SET state = ?, reason = ? WHERE id = ? AND state != 'rejected'"
       connection.execute(query, (state, reason, found['wish_id']))
     if not found['staff']:

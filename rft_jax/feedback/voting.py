@@ -11,6 +11,7 @@ from rft_jax.feedback.ballots import (
   against,
   cast,
   crowd,
+  of_many,
   opponents,
   read_user,
   supporters,
@@ -41,12 +42,16 @@ DECIDE = f"""UPDATE event_gate SET state = ?, reasons_json = ?, decided_us = ?
 ENOUGH = 'UPDATE wish SET enough = ? WHERE id = ?'
 STAFFED = f"""UPDATE wish SET enough = 0, state = 'accepted', reason = '{gates.STAFF}',
   accepted_us = coalesce(accepted_us, ?) WHERE id = ? AND state IN ('held', 'accepted')"""
+LEAVES = f"""UPDATE wish SET waiting = waiting - 1
+  WHERE id = (SELECT wish_id FROM supporter WHERE event_seq = ?)
+  AND (SELECT state FROM event_gate WHERE event_seq = ? AND scope = '{GLOBAL}') = 'held'"""
 RETRY = 8  # an eighth more votes than there were when a wish was looked at last
 
 
 def heard(connection: sqlite3.Connection, user_id: str, origin: str | None, at_us: int):
-  """Notes when and from where somebody spoke."""
-  query = """UPDATE user SET spoke_us = max(spoke_us, ?), origin = coalesce(?, origin)
+  """Notes when and from where somebody spoke. In the crowd they count where they spoke first: else
+  who moves to where others are would make it smaller."""
+  query = """UPDATE user SET spoke_us = max(spoke_us, ?), origin = coalesce(origin, ?)
     WHERE id = ?"""
   connection.execute(query, (at_us, origin, user_id))
   if origin:
@@ -234,13 +239,14 @@ def contradict(
   for side in sides:
     found = opponents(connection, event['intent'], side, now_us, rules, FEW)
     votes = [cast(row) for row in found if row['taught'] and row['user_id'] != user.id]
-    if len(gates.independent(votes, now_us, rules)) >= 2:
+    if of_many(connection, votes, now_us, rules):
       return learn_of(connection, user.id, event['intent'], right=False)
 
 
 def unsettle(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules):
   """An event no longer counts: what was accepted with it and is not learned yet may have to wait
   again."""
+  connection.execute(LEAVES, (seq, seq))
   query = 'SELECT w.* FROM supporter s JOIN wish w ON w.id = s.wish_id WHERE s.event_seq = ?'
   wish = connection.execute(query, (seq,)).fetchone()
   if not wish or wish['state'] != 'accepted' or wish['reason'] != 'quorum':
@@ -251,6 +257,13 @@ def unsettle(connection: sqlite3.Connection, seq: int, now_us: int, rules: Rules
   hold_again(connection, [vote.event.seq for vote in votes], now_us)
 
 
+def withdraw(connection: sqlite3.Connection, seq: int, reason: str, now_us: int, rules: Rules):
+  """An event that will teach nobody any more leaves those who agree."""
+  connection.execute(LEAVES, (seq, seq))
+  connection.execute(DECIDE, ('rejected', canonical([reason]), now_us, seq))
+  unsettle(connection, seq, now_us, rules)
+
+
 def hold_again(connection: sqlite3.Connection, seqs: Sequence[int], now_us: int):
   """What is accepted and not learned yet waits for people again."""
   for seq in seqs:
@@ -259,6 +272,6 @@ def hold_again(connection: sqlite3.Connection, seqs: Sequence[int], now_us: int)
         (SELECT 1 FROM applied a WHERE a.event_seq = event_gate.event_seq
           AND a.scope = event_gate.scope)"""
     connection.execute(query, (canonical([WAITS]), now_us, seq))
-    query = """UPDATE wish SET waiting = waiting + 1, enough = 0 WHERE id =
-      (SELECT wish_id FROM supporter WHERE event_seq = ?)"""
+    query = """UPDATE wish SET state = 'held', waiting = waiting + 1, enough = 0 WHERE id =
+      (SELECT wish_id FROM supporter WHERE event_seq = ?) AND state IN ('held', 'accepted')"""
     connection.execute(query, (seq,))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rft_jax.feedback.sameness import fingerprint, form
+from rft_jax.feedback.sameness import digest, fingerprint, form
 from rft_jax.feedback.schema import Feedback
 
 
@@ -26,8 +26,8 @@ def wish(feedback: Feedback, answer: str, other: str = '', shaped: bool = False)
     case 'preference':
       return compared(value['outcome'], answer, other)
     case 'critique':
-      said = ' '.join(sorted(feedback.tags)) or value['text']
-      asked = f'critique:{fingerprint(answer)}:{fingerprint(said)}'
+      said = [fingerprint(one) for one in (*sorted(set(feedback.tags)), value['text'])]
+      asked = f'critique:{fingerprint(answer)}:{digest(" ".join(said))}'
       return Wish(asked, (), (fingerprint(answer),))
   return voted(kind, sign(feedback), answer)
 
