@@ -31,11 +31,14 @@ class Chats:
   ) -> Future[None]:
     """Adds messages, parents first, with a new `conversation` and what produced the answers.
 
-    One transaction; feedback that had come before its answer is taken in by the same one.
+    One transaction; feedback that had come before its answer is taken in by the same one. Of whom
+    was erased meanwhile nothing is kept.
     """
 
     def add_messages(connection: sqlite3.Connection):
       now = self.clock()
+      if messages and erased(connection, conversation, messages[0].conversation_id):
+        return
       if conversation:
         values = {**vars(conversation), 'created_us': now}
         rows.insert(connection, 'conversation', values)
@@ -107,6 +110,14 @@ class Chats:
       connection.execute(query, (self.clock(), conversation_id))
 
     return self.db.write('delete_conversation', delete_conversation)
+
+
+def erased(connection: sqlite3.Connection, new: Conversation | None, conversation_id: str) -> bool:
+  """Whether the owner of a conversation, which may be a new one, is gone."""
+  query = 'SELECT user_id FROM conversation WHERE id = ?'
+  owner = new.user_id if new else connection.execute(query, (conversation_id,)).fetchone()[0]
+  query = 'SELECT 1 FROM user WHERE id = ? AND deleted_us IS NOT NULL'
+  return connection.execute(query, (owner,)).fetchone() is not None
 
 
 def insert_message(connection: sqlite3.Connection, message: Message):
