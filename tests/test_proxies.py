@@ -15,6 +15,7 @@ from rft_jax.serve.auth import make_key
 from rft_jax.serve.lifecycle import Lifecycle
 from rft_jax.serve.limits import Rates
 from rft_jax.serve.proxies import LOCAL, Proxies, check_proxies, is_foreign
+from rft_jax.serve.server import listen
 
 HERE = ('127.0.0.1',)
 
@@ -144,6 +145,15 @@ def test_a_trusted_proxy_is_known_on_a_socket_of_ipv6(peer):
 )
 def test_which_page_is_one_of_this_server(origin, host, foreign):
   assert is_foreign(origin, host) is foreign
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason='this machine has no IPv6')
+def test_all_addresses_are_those_of_both_kinds(tmp_path):
+  with contextlib.closing(Store(tmp_path / 'store.db')) as store:
+    make_key(store, store.users.create().result(5).id, ('admin',))
+    with listen(store, '::', 0) as listening:
+      for host in ('127.0.0.1', '::1'):
+        socket.create_connection((host, listening.getsockname()[1]), 5).close()
 
 
 def test_an_origin_that_is_none_is_refused(tmp_path):

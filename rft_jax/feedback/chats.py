@@ -114,10 +114,10 @@ class Chats:
 
 def erased(connection: sqlite3.Connection, new: Conversation | None, conversation_id: str) -> bool:
   """Whether the owner of a conversation, which may be a new one, is gone."""
-  query = 'SELECT user_id FROM conversation WHERE id = ?'
-  owner = new.user_id if new else connection.execute(query, (conversation_id,)).fetchone()[0]
-  query = 'SELECT 1 FROM user WHERE id = ? AND deleted_us IS NOT NULL'
-  return connection.execute(query, (owner,)).fetchone() is not None
+  query = """SELECT 1 FROM user WHERE deleted_us IS NOT NULL
+    AND id = coalesce(?, (SELECT user_id FROM conversation WHERE id = ?))"""
+  owner = new.user_id if new else None
+  return connection.execute(query, (owner, conversation_id)).fetchone() is not None
 
 
 def insert_message(connection: sqlite3.Connection, message: Message):
