@@ -37,8 +37,7 @@ def read_message(value: object, param: str) -> ChatMessage:
   body = said(value, param, {'role', 'content', 'name'})
   role = choice(required(body, 'role', f'{param}.role'), f'{param}.role', ROLES)
   text(body.get('name', ''), f'{param}.name', 0, 256)
-  silent = role == 'assistant' and 'content' in value
-  content = body.get('content', '') if silent else required(body, 'content', f'{param}.content')
+  content = required(body, 'content', f'{param}.content')
   if isinstance(content, list):
     parts = [read_part(one, f'{param}.content[{i}]') for i, one in enumerate(content)]
     content = ''.join(parts)
@@ -49,6 +48,8 @@ def read_message(value: object, param: str) -> ChatMessage:
 def said(value: object, param: str, known: set[str]) -> Mapping[str, Any]:
   """Without the fields that say nothing, as of a message that an SDK has dumped."""
   if isinstance(value, dict):
+    if value.get('role') == 'assistant' and value.get('content', '') is None:
+      value = {**value, 'content': ''}  # Of an answer that was nothing but a refusal or a call.
     unsaid = lambda name, one: one is None or (name not in known and one in EMPTY)
     value = {name: one for name, one in value.items() if not unsaid(name, one)}
     if called := set(value) & {'tool_calls', 'function_call', 'audio'}:
