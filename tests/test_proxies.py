@@ -175,7 +175,10 @@ def test_cookies_are_secure_behind_tls_and_pages_of_the_proxys_name_are_not_fore
   with Served(tmp_path, proxies=HERE) as served:
     front = {'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'chat.example.org'}
     client = served.browser(**front)
-    assert 'Secure' in client.get('/').headers['set-cookie']
+    for scheme in ('https', 'HTTPS', 'https, http'):
+      front['X-Forwarded-Proto'] = scheme
+      assert 'Secure' in served.browser(**front).get('/').headers['set-cookie']
+    client.get('/')
     cookie = f'rft_user={client.cookies["rft_user"]}'
     mine = served.browser(**front, Cookie=cookie, Origin='https://chat.example.org')
     assert mine.get('/v1/me').status_code == 200

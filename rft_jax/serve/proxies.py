@@ -55,6 +55,8 @@ class Proxies:
     scope['client'] = (peer, port)
     known = peer in self.resolve.trusted_hosts
     scope[LOCAL] = not known and is_local(scope)
+    if known and (scheme := headers.get('x-forwarded-proto')):  # Of a chain, the visitor's.
+      headers['x-forwarded-proto'] = scheme.partition(',')[0].strip().lower()
     if known and (name := headers.get('x-forwarded-host')):
       headers['host'] = name.rpartition(',')[2].strip()
     elif not known and is_forwarded(headers):
