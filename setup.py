@@ -10,7 +10,7 @@ with open('README.md') as file:
   readme = file.read()
 
 maths = ['math-verify>=0.9,<0.10']  # what a wrong reading may be differs by version
-serve = ['fastapi>=0.120', 'prometheus-client>=0.22', 'uvicorn>=0.35']
+serve = ['fastapi>=0.120', 'prometheus-client>=0.22', 'uvicorn>=0.48']
 
 setup(
   name='rft_jax',

@@ -80,6 +80,16 @@ NEUTRAL = [
   {'metadata': {}},
   {'temperature': None, 'top_p': None, 'max_tokens': None, 'made_up_later': None},
   {'repetition_penalty': 1.0, 'min_p': 0},
+  {'top_a': 0, 'length_penalty': 1.0, 'stop_token_ids': [], 'min_tokens': 0},
+  {'use_beam_search': False, 'ignore_eos': False, 'skip_special_tokens': True, 'best_of': 1},
+  {'thinking': {'type': 'disabled'}, 'chat_template_kwargs': {'enable_thinking': False}},
+  {'functions': [{'name': 'f'}], 'function_call': 'none'},
+  {'response_format': {'type': 'text', 'json_schema': None}, 'reasoning': {'effort': None}},
+  {'stream_options': {'include_usage': False, 'continuous_usage_stats': False}},
+  {'seed': 2**63 - 1, 'n': 3},
+  {'messages': [*HELLO, {'role': 'system', 'content': 'Be kind.'}]},
+  {'messages': [*HELLO, {**DUMPED, 'content': None}, *HELLO]},
+  {'messages': [*HELLO, {**DUMPED, 'reasoning_content': '', 'prefix': False}, *HELLO]},
   {'messages': [{'role': 'developer', 'content': 'Be kind.'}, *HELLO]},
   {'messages': [{**HELLO[0], 'name': 'ann'}]},
   {'messages': [*HELLO, DUMPED, *HELLO]},
@@ -108,6 +118,9 @@ DEMANDS = [
   ({'verbosity': 'low'}, 'verbosity'),
   ({'min_p': 0.1}, 'min_p'),
   ({'repetition_penalty': True}, 'repetition_penalty'),
+  ({'ignore_eos': True}, 'ignore_eos'),
+  ({'chat_template_kwargs': {'enable_thinking': True}}, 'chat_template_kwargs'),
+  ({'logit_bias': {'03': 1, '3': 2}}, 'logit_bias'),
   ({'top_logprobs': 3}, 'top_logprobs'),
   ({'logprobs': True, 'top_logprobs': 21}, 'top_logprobs'),
   ({'n': 17}, 'n'),
@@ -123,6 +136,27 @@ def test_what_cannot_be_done_is_refused_by_name(served, fields, param):
   error = ask(served.client, **fields)
   assert error.status_code == 400, error.text
   assert error.json()['error']['param'] == param and param in error.json()['error']['message']
+
+
+def test_instructions_after_the_question_are_read_before_it(served):
+  messages = [{'role': 'system', 'content': 'A.'}, *HELLO, {'role': 'developer', 'content': 'B.'}]
+  rft = ask(served.client, messages=messages).json()['rft']
+  assert served.engine.requests[-1].messages == (('system', 'A.\nB.'), ('user', 'hello'))
+  on = ask(served.client, messages=messages, metadata={'conversation_id': rft['conversation_id']})
+  assert on.status_code == 200 and served.engine.requests[-1].messages[-1] == ('user', 'hello')
+
+
+def test_the_last_of_all_seeds_has_others_beside_it(served):
+  rft = ask(served.client, seed=2**63 - 1, n=2).json()['rft']
+  stored = [served.store.chats.generation(one['message_id']) for one in rft['choices']]
+  assert [one.seed for one in stored] == [2**63 - 1, -(2**63)]
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(served):
+  body = json.dumps({'model': 'rft', 'messages': HELLO}).encode('utf-8-sig')
+  headers = {'Content-Type': 'application/json'}
+  sent = served.client.post('/v1/chat/completions', content=body, headers=headers)
+  assert sent.status_code == 200
 
 
 def test_settings_reach_the_engine(served):
@@ -167,78 +201,10 @@ def test_sixteen_answers_and_their_stream(served):
   assert texts == ['You said: hello'] * 16
 
 
-def complete(served, prompt, **fields):
-  return served.client.post('/v1/completions', json={'model': 'rft', 'prompt': prompt, **fields})
+ABSENT = ['/v1/embeddings', '/v1/responses', '/chat/completions', '/v1/v1/chat/completions']
 
 
-@pytest.mark.parametrize(
-  'prompt, asked',
-  [
-    ('a', ['a']),
-    (['a'], ['a']),
-    (['a', 'b c'], ['a', 'b c']),
-    ([5, 6], ['5 6']),
-    ([[5, 6], [7]], ['5 6', '7']),
-  ],
-)
-def test_texts_come_alone_in_lists_and_as_ids(served, prompt, asked):
-  answer = complete(served, prompt, n=2, best_of=2, suffix=None, echo=False, seed=4).json()
-  said = [f'You said: {text}' for text in asked for _ in range(2)]
-  assert [choice['text'] for choice in answer['choices']] == said
-  requests = served.engine.requests[-len(said) :]
-  assert [request.seed for request in requests] == [4, 5] * len(asked)
-  names = [one['message_id'] for one in answer['rft']['choices']]
-  paths = [served.store.chats.path(name)[0].content for name in names]
-  assert paths == [text for text in asked for _ in range(2)]
-
-
-@pytest.mark.parametrize('stream', [False, True])
-def test_a_text_can_be_echoed(served, stream):
-  response = complete(served, ['a', 'b'], echo=True, stream=stream)
-  found = events(response.text)[:-1] if stream else [response.json()]
-  texts = {0: '', 1: ''}
-  for part in found:
-    for choice in part['choices']:
-      texts[choice['index']] += choice['text']
-  assert texts == {0: 'aYou said: a', 1: 'bYou said: b'}
-
-
-@pytest.mark.parametrize(
-  'fields, param',
-  [
-    ({'prompt': []}, 'prompt'),
-    ({'prompt': ''}, 'prompt'),
-    ({'prompt': ['a', '']}, 'prompt[1]'),
-    ({'prompt': [[]]}, 'prompt'),
-    ({'prompt': [-1]}, 'prompt[0]'),
-    ({'prompt': ['a', 1]}, 'prompt[1]'),
-    ({'prompt': ['a'] * 17}, 'prompt'),
-    ({'prompt': ['a'] * 5, 'n': 4}, 'prompt'),
-    ({'best_of': 3}, 'best_of'),
-    ({'suffix': 'end'}, 'suffix'),
-    ({'logprobs': 6}, 'logprobs'),
-    ({'echo': True, 'logprobs': 1}, 'echo'),
-    ({'echo': 'yes'}, 'echo'),
-  ],
-  ids=str,
-)
-def test_a_text_that_cannot_be_completed_is_refused_by_name(served, fields, param):
-  error = complete(served, **{'prompt': 'a', **fields})
-  assert error.status_code == 400 and error.json()['error']['param'] == param, error.text
-
-
-@pytest.mark.parametrize('stream', [False, True])
-def test_logprobs_of_texts_have_their_own_shape(served, stream):
-  response = complete(served, 'é you', logprobs=0, stream=stream)
-  found = events(response.text)[:-1] if stream else [response.json()]
-  parts = [one['choices'][0]['logprobs'] for one in found if one['choices'][0]['logprobs']]
-  assert [token for part in parts for token in part['tokens']] == ['You', ' said:', ' é', ' you']
-  assert [at for part in parts for at in part['text_offset']] == [0, 3, 9, 11]
-  assert {value for part in parts for value in part['token_logprobs']} == {-0.5}
-  assert complete(served, 'a', logprobs=None).json()['choices'][0]['logprobs'] is None
-
-
-@pytest.mark.parametrize('path', ['/v1/embeddings', '/v1/responses', '/v1/moderations'])
+@pytest.mark.parametrize('path', ABSENT)
 def test_what_there_is_not_says_so(served, path):
   response = served.client.post(path, json={'model': 'rft', 'input': 'x'})
   error = response.json()['error']

@@ -1,7 +1,9 @@
 """An application's key: its end users are users of their own, by the names that it gives them."""
 
+import concurrent.futures
+
 import pytest
-from served import Served, ask, vote
+from served import Served, ask, until, vote
 
 from rft_jax.serve.auth import make_key
 from rft_jax.serve.limits import Rates
@@ -27,10 +29,9 @@ def of(client, name) -> str:
 
 def test_each_name_is_a_user_and_no_name_is_the_owner(served):
   client, owner = application(served)
-  for name in ('ann', 'bob', 'ann', 'Zoë'):
-    header = {'X-RFT-User': name} if name.isascii() else {}
+  for name in ('ann', 'bob', 'ann'):
     assert ask(client, user=name).status_code == 200
-    assert not header or client.get('/v1/me', headers=header).json()['user_id'] != owner
+    assert of(client, name) != owner
   assert of(client, 'ann') != of(client, 'bob')
   assert client.get('/v1/me').json()['user_id'] == owner
   assert all(served.store.users.get(of(client, name)).keyed for name in ('ann', 'bob'))
@@ -135,3 +136,47 @@ def test_a_name_is_a_short_text(served, name):
   client, _ = application(served)
   assert ask(client, user=name).status_code == 400
   assert ask(client, user=None).status_code == ask(client, user='').status_code == 200
+
+
+@pytest.mark.parametrize('name', ['Zoë', '李', 'ann b', 'a=b;c'])
+def test_a_name_is_the_same_in_a_body_and_in_a_header(served, name):
+  client, _ = application(served)
+  user = served.store.chats.owner(ask(client, user=f' {name} ').json()['rft']['message_id'])
+  header = {b'X-RFT-User': name.encode()}
+  assert client.get('/v1/me', headers=header).json()['user_id'] == user
+
+
+def test_a_blank_name_is_none(served):
+  client, owner = application(served)
+  assert served.store.chats.owner(ask(client, user='  ').json()['rft']['message_id']) == owner
+
+
+def test_nobody_is_made_a_user_by_a_key_that_may_not_ask(served):
+  weak, _ = application(served, ('feedback', 'users'))
+  blocked, owner = application(served)
+  rft = ask(blocked, user='ann').json()['rft']
+  served.store.users.set_state(owner, 'blocked', 'me').result(5)
+  for client in (weak, blocked):
+    client.headers['X-RFT-User'] = 'sneak'
+    assert ask(client).status_code == 403
+  names = [row['name'] for row in served.store.db.read('SELECT name FROM end_user')]
+  assert names == ['ann']
+  nobody = served.browser(Host='chat.example.org')
+  token = rft['feedback_token']
+  assert vote(nobody, rft['message_id'], feedback_token=token).status_code == 403
+
+
+def test_what_comes_for_somebody_who_was_erased_meanwhile_is_not_kept(served):
+  client, _ = application(served)
+  ask(client, user='ann')
+  user, asked = of(client, 'ann'), len(served.engine.requests)
+  served.engine.pause()
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    answer = pool.submit(ask, client, 'my diary', user='ann')
+    until(lambda: len(served.store.chats.of_user(user)) == 2)
+    served.store.users.erase(user, user).result(5)
+    served.engine.resume()
+    answer.result(10)
+  assert len(served.engine.requests) == asked + 1
+  kept = [row['content'] for row in served.store.db.read('SELECT content FROM message')]
+  assert set(kept) == {''}

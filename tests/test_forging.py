@@ -151,6 +151,20 @@ def test_a_question_keeps_the_history_that_it_was_asked_with(served):
   assert read(served) == [*ONE, TWO], 'taken back'
 
 
+def test_a_conversation_goes_on_from_any_of_its_answers(served):
+  """Whoever got several, or edited a question, says which one was theirs by its text."""
+  first = began(served)
+  place = {'conversation_id': first['conversation_id']}
+  talk(served.client, user('left'), parent_message_id=first['message_id'])
+  talk(served.client, user('right'), parent_message_id=first['message_id'])
+  for branch in ('left', 'right', 'left'):
+    said = assistant(f'You said: {branch}')
+    assert talk(served.client, user(branch), said, user('on'), **place).status_code == 200
+    assert read(served)[2:] == [('user', branch), ('assistant', said['content']), ('user', 'on')]
+  forged = talk(served.client, user('right'), assistant('You said: left'), user('on'), **place)
+  assert forged.status_code == 409
+
+
 def test_a_client_without_a_place_begins_with_all_that_it_says(served):
   messages = system('A.'), user('x'), assistant('y'), system('B.'), user('z')
   rft = talk(served.client, *messages).json()['rft']

@@ -1,5 +1,6 @@
 """Behind proxies: who counts as whom, who is an administrator, and that streams stream."""
 
+import asyncio
 import contextlib
 import socket
 import urllib.parse
@@ -13,7 +14,8 @@ from rft_jax.registry import ConfigError
 from rft_jax.serve.auth import make_key
 from rft_jax.serve.lifecycle import Lifecycle
 from rft_jax.serve.limits import Rates
-from rft_jax.serve.proxies import check_proxies
+from rft_jax.serve.proxies import LOCAL, Proxies, check_proxies, is_foreign
+from rft_jax.serve.server import listen
 
 HERE = ('127.0.0.1',)
 
@@ -46,6 +48,11 @@ PASSED_ON = (
   {'X-Real-IP': '127.0.0.1'},
   {'Via': '1.1 proxy'},
   {'CF-Connecting-IP': '127.0.0.1'},
+  {'X-Forwarded': 'for=127.0.0.1'},
+  {'X-Original-Forwarded-For': '127.0.0.1'},
+  {'Fly-Client-IP': '127.0.0.1'},
+  {'CF-Ray': '230b030023ae2822-SJC'},
+  {'X-Amzn-Trace-Id': 'Root=1-67891233-abcdef012345678912345678'},
   {'Host': 'chat.example.org'},
   {'Host': 'localhost.example.org'},
   {'Host': '[::1'},
@@ -88,10 +95,70 @@ def test_only_trusted_proxies_say_where_a_visitor_is(tmp_path):
 def test_an_address_that_a_client_made_up_is_not_believed(tmp_path):
   with Served(tmp_path, proxies=('127.0.0.1', '10.0.0.0/8')) as served:
     for made_up in ('', '192.0.2.77, ', '192.0.2.78, 10.9.9.9, '):
-      chain = f'{made_up}203.0.113.7, 10.0.0.2'
+      chain = f'{made_up}203.0.113.7:5{len(made_up)}, 10.0.0.2:80'
       client = visitor(served, **{'X-Forwarded-For': chain})
       vote(client, ask(client).json()['rft']['message_id'])
     assert len(set(origins(served))) == 1 and None not in origins(served)
+
+
+def test_an_address_is_the_same_on_a_socket_of_ipv6(tmp_path):
+  """Proxies that listen on :: say ::ffff:203.0.113.7 of a visitor by IPv4."""
+  with Served(tmp_path, proxies=HERE) as served:
+    for address in ('203.0.113.7', '::ffff:203.0.113.8', '::ffff:198.51.100.1', '2001:db8::1'):
+      client = visitor(served, **{'X-Forwarded-For': address})
+      vote(client, ask(client).json()['rft']['message_id'])
+    a, b, c, d = origins(served)
+    assert a == b and len({a, c, d}) == 3
+
+
+@pytest.mark.parametrize('peer', ['127.0.0.1', '::ffff:127.0.0.1', '::ffff:7f00:1'])
+def test_a_trusted_proxy_is_known_on_a_socket_of_ipv6(peer):
+  seen = []
+
+  async def app(scope, receive, send):
+    seen.append((scope['client'][0], scope[LOCAL]))
+
+  for proxies, found in ((HERE, ('203.0.113.7', False)), ((), ('127.0.0.1', False))):
+    headers = [(b'x-forwarded-for', b'192.0.2.1'), (b'x-forwarded-for', b'203.0.113.7')]
+    scope = {'type': 'http', 'client': (peer, 1), 'headers': headers, 'path': '/'}
+    asyncio.run(Proxies(app, proxies)({**scope, 'http_version': '1.1'}, None, None))
+    assert seen.pop() == found
+
+
+@pytest.mark.parametrize(
+  'origin, host, foreign',
+  [
+    ('https://chat.example.org', 'chat.example.org:443', False),
+    ('http://chat.example.org', 'chat.example.org:80', False),
+    ('https://chat.example.org', 'CHAT.example.org', False),
+    ('https://chat.example.org', 'chat.example.org.', False),
+    ('http://[::1]:8000', '[::1]:8000', False),
+    ('https://chat.example.org', 'chat.example.org:80', True),
+    ('https://chat.example.org:8443', 'chat.example.org', True),
+    ('https://chat.example.org.evil.example', 'chat.example.org', True),
+    ('http://[', 'chat.example.org', True),
+    ('http://chat.example.org:x', 'chat.example.org', True),
+    ('null', '', True),
+    ('', '', True),
+    ('file://', '', True),
+  ],
+)
+def test_which_page_is_one_of_this_server(origin, host, foreign):
+  assert is_foreign(origin, host) is foreign
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason='this machine has no IPv6')
+def test_all_addresses_are_those_of_both_kinds(tmp_path):
+  with contextlib.closing(Store(tmp_path / 'store.db')) as store:
+    make_key(store, store.users.create().result(5).id, ('admin',))
+    with listen(store, '::', 0) as listening:
+      for host in ('127.0.0.1', '::1'):
+        socket.create_connection((host, listening.getsockname()[1]), 5).close()
+
+
+def test_an_origin_that_is_none_is_refused(tmp_path):
+  with Served(tmp_path) as served:
+    assert served.client.get('/v1/me', headers={'Origin': 'http://['}).status_code == 403
 
 
 def test_new_visitors_are_counted_by_their_own_address(tmp_path):
@@ -100,13 +167,18 @@ def test_new_visitors_are_counted_by_their_own_address(tmp_path):
     look = lambda host: served.browser(**{'X-Forwarded-For': host}).get('/').status_code
     assert [look('203.0.113.7') for _ in range(3)] == [200, 200, 429]
     assert look('203.0.113.8') == 200
+    assert [look(f'2001:db8:1:2::{n}') for n in range(3)] == [200, 200, 429]
+    assert look('2001:db8:1:3::1') == 200
 
 
 def test_cookies_are_secure_behind_tls_and_pages_of_the_proxys_name_are_not_foreign(tmp_path):
   with Served(tmp_path, proxies=HERE) as served:
     front = {'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'chat.example.org'}
     client = served.browser(**front)
-    assert 'Secure' in client.get('/').headers['set-cookie']
+    for scheme in ('https', 'HTTPS', 'https, http'):
+      front['X-Forwarded-Proto'] = scheme
+      assert 'Secure' in served.browser(**front).get('/').headers['set-cookie']
+    client.get('/')
     cookie = f'rft_user={client.cookies["rft_user"]}'
     mine = served.browser(**front, Cookie=cookie, Origin='https://chat.example.org')
     assert mine.get('/v1/me').status_code == 200
@@ -121,7 +193,8 @@ def test_cookies_are_secure_behind_tls_and_pages_of_the_proxys_name_are_not_fore
 def test_a_server_answers_to_its_names_only(tmp_path):
   with Served(tmp_path, hosts=('chat.example.org', '*.example.net')) as served:
     status = lambda host, path='/': served.browser(Host=host).get(path).status_code
-    assert [status(h) for h in ('chat.example.org', 'CHAT.example.org:8443')] == [200, 200]
+    for same in ('chat.example.org', 'CHAT.example.org:8443', 'chat.example.org.'):
+      assert status(same) == 200
     assert status('a.example.net') == 200
     for other in ('example.org', 'evil.example', 'example.net', 'xexample.net', '127.0.0.1', ''):
       assert status(other) in (400, 421)

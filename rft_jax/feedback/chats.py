@@ -39,11 +39,14 @@ class Chats:
   ) -> Future[None]:
     """Adds messages, parents first, with a new `conversation` and what produced the answers.
 
-    One transaction; feedback that had come before its answer is taken in by the same one.
+    One transaction; feedback that had come before its answer is taken in by the same one. Of whom
+    was erased meanwhile nothing is kept.
     """
 
     def add_messages(connection: sqlite3.Connection):
       now = self.clock()
+      if messages and erased(connection, conversation, messages[0].conversation_id):
+        return
       if conversation:
         values = {**vars(conversation), 'created_us': now}
         rows.insert(connection, 'conversation', values)
@@ -117,6 +120,14 @@ class Chats:
         voting.withdraw(connection, row['seq'], GONE, self.clock(), self.rules)
 
     return self.db.write('delete_conversation', delete_conversation)
+
+
+def erased(connection: sqlite3.Connection, new: Conversation | None, conversation_id: str) -> bool:
+  """Whether the owner of a conversation, which may be a new one, is gone."""
+  query = """SELECT 1 FROM user WHERE deleted_us IS NOT NULL
+    AND id = coalesce(?, (SELECT user_id FROM conversation WHERE id = ?))"""
+  owner = new.user_id if new else None
+  return connection.execute(query, (owner, conversation_id)).fetchone() is not None
 
 
 def insert_message(connection: sqlite3.Connection, message: Message):

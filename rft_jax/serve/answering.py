@@ -129,7 +129,7 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
     spare=service.options.max_tokens if turn.conversation is None else 1,
   )
   while True:
-    requests = [dataclasses.replace(request, seed=seed + i) for i in range(call.n)]
+    requests = [dataclasses.replace(request, seed=seeded(seed, i)) for i in range(call.n)]
     try:
       return await submit(service, turn, call, requests)
     except EngineError as error:
@@ -137,6 +137,11 @@ async def admit(service: Service, caller: Caller, turn: Turn, call: Call) -> lis
       if not fitting:
         raise
       request = fitting
+
+
+def seeded(seed: int, index: int) -> int:
+  """Of each of several answers. The largest is followed by the least, as 64 bits have it."""
+  return (seed + index + 2**63) % 2**64 - 2**63
 
 
 async def submit(

@@ -8,7 +8,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -19,7 +18,7 @@ from rft_jax.infra import durable
 from rft_jax.registry import UserError
 from rft_jax.serve.errors import ApiError
 from rft_jax.serve.proxies import LOCAL as FROM_HERE
-from rft_jax.serve.proxies import LOOPBACK
+from rft_jax.serve.proxies import LOOPBACK, is_foreign
 
 SCOPES = ('chat', 'feedback', 'admin')
 USERS = 'users'  # the scope of a key whose requests name end users, who are users of their own
@@ -83,13 +82,12 @@ class Auth:
 
     Raises ApiError: 401 (nobody known), 403 (known, but not allowed), 404 (unknown end user).
     """
-    caller = holder = self.caller(request)
-    if name := self.end_user(request, caller, named):
+    caller = self.caller(request)
+    name = self.end_user(request, caller, named)
+    check_allowed(caller, scope)
+    if name:
       caller = self.on_behalf(caller, name)
-    if scope not in caller.scopes:
-      raise ApiError(403, f'this needs the scope {scope}', code='missing_scope')
-    if 'blocked' in (caller.user.state, holder.user.state):
-      raise ApiError(403, 'this user is blocked', code='blocked')
+      check_allowed(caller, scope)
     return caller
 
   def caller(self, request: Request) -> Caller:
@@ -113,11 +111,11 @@ class Auth:
   def end_user(self, request: Request, caller: Caller, named: str) -> str:
     """The name of the end user that a request is of, '' for none. A body may name one to any key,
     as OpenAI's do; only those with the scope mean a user of ours."""
-    header = request.headers.get(self.user_header, '')
+    header = utf8(request.headers.get(self.user_header, '')).strip()
     if header and USERS not in caller.scopes:
       needed = f'{self.user_header} needs a key with the scope {USERS}'
       raise ApiError(403, needed, code='missing_scope')
-    name = header or named
+    name = header or named.strip()
     if len(name) > MAX_NAME:
       raise ApiError(400, f'the name of a user has at most {MAX_NAME} characters', 'user')
     return name if USERS in caller.scopes else ''
@@ -134,10 +132,12 @@ class Auth:
     return Caller(user, scopes, caller.source, f'{caller.name}/{user.id}')
 
   async def introduce(self, request: Request, named: str = ''):
-    """An end user who asks for the first time becomes a user. Raises ApiError as `identify`."""
+    """An end user who asks for the first time becomes a user, if the key may ask for them. Raises
+    ApiError as `identify`."""
     caller = self.caller(request)
     name = self.end_user(request, caller, named)
-    if name and not self.store.users.end_user(caller.user.id, name):
+    may = 'chat' in caller.scopes and caller.user.state != 'blocked'
+    if name and may and not self.store.users.end_user(caller.user.id, name):
       await asyncio.wrap_future(self.store.users.add_end_user(caller.user.id, name))
 
   async def ensure_local(self):
@@ -185,7 +185,10 @@ class Auth:
     if int(end) < time.time():
       raise ApiError(403, 'the feedback token has expired', 'feedback_token', 'expired_token')
     user = self.store.users.get(user_id)
-    if not user or user.deleted_us is not None or user.state == 'blocked':
+    owner = self.store.users.get(self.store.users.owner(user_id) or user_id)
+    if (
+      not (user and owner) or user.deleted_us is not None or 'blocked' in (user.state, owner.state)
+    ):
       raise ApiError(403, 'this user may not give feedback', 'feedback_token')
     return user
 
@@ -205,6 +208,22 @@ class Auth:
     return hmac.new(self.secret, '\0'.join(parts).encode(), hashlib.sha256).hexdigest()
 
 
+def check_allowed(caller: Caller, scope: str):
+  """Raises ApiError 403."""
+  if scope not in caller.scopes:
+    raise ApiError(403, f'this needs the scope {scope}', code='missing_scope')
+  if caller.user.state == 'blocked':
+    raise ApiError(403, 'this user is blocked', code='blocked')
+
+
+def utf8(header: str) -> str:
+  """A header's text, which arrives as if it were Latin-1."""
+  try:
+    return header.encode('latin-1').decode()
+  except UnicodeDecodeError:
+    return header
+
+
 def same(given: str, right: str) -> bool:
   return hmac.compare_digest(given.encode('utf-8', 'replace'), right.encode())
 
@@ -212,6 +231,6 @@ def same(given: str, right: str) -> bool:
 def check_origin(request: Request):
   """A page of another site must not act for its visitors. Raises ApiError 403."""
   origin = request.headers.get('origin')
-  foreign = origin is not None and urlsplit(origin).netloc != request.headers.get('host', '')
+  foreign = origin is not None and is_foreign(origin, request.headers.get('host', ''))
   if foreign or request.headers.get('sec-fetch-site') == 'cross-site':
     raise ApiError(403, 'requests from other sites need an API key', code='foreign_origin')

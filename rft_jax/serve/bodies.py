@@ -46,7 +46,7 @@ async def limited(request: Request) -> bytes:
 
 def parsed(body: bytes) -> Any:
   try:
-    text = body.decode()
+    text = body.decode('utf-8-sig')  # .NET begins with a mark of the byte order.
     check_depth(text)
     return json.loads(
       text, object_pairs_hook=unique, parse_constant=not_a_number, parse_float=finite

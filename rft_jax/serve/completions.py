@@ -50,6 +50,8 @@ def routes(service: Service) -> APIRouter:
 
 
 ABSENT = {
+  '/chat/completions': 'it is /v1/chat/completions, so give clients the address with /v1',
+  '/v1/v1/chat/completions': 'give clients the address with /v1 once',
   '/v1/responses': 'use /v1/chat/completions',
   '/v1/embeddings': 'use another server for them',
   '/v1/moderations': 'use another server for them',

@@ -131,6 +131,7 @@ class Server(uvicorn.Server):
     config = uvicorn.Config(
       life.gate,
       lifespan='off',
+      ws='none',
       access_log=False,
       log_level='warning',
       server_header=False,

@@ -96,7 +96,7 @@ class Call:
 
 def chat_call(payload: object, default: int, most: int, names: Names = OWN) -> Call:
   """A body of /v1/chat/completions. `default`, `most`: of max_tokens. Raises Invalid, ApiError."""
-  body = mapping(of_chats(payload), 'body', CHAT)
+  body = mapping(of_chats(payload, CHAT), 'body', CHAT)
   messages = read_messages(required(body, 'messages', 'messages'))
   if 'max_completion_tokens' in body:
     body = {**body, 'max_tokens': body['max_completion_tokens']}
@@ -110,7 +110,7 @@ def chat_call(payload: object, default: int, most: int, names: Names = OWN) -> C
 
 def text_call(payload: object, default: int, most: int, names: Names = OWN) -> Call:
   """A body of /v1/completions."""
-  body = mapping(of_texts(payload), 'body', TEXT)
+  body = mapping(of_texts(payload, TEXT), 'body', TEXT)
   prompts = read_prompts(required(body, 'prompt', 'prompt'))
   common = sampling(body, default, most, names)
   n = common.get('n', 1)
@@ -193,7 +193,7 @@ def read_biases(value: object, param: str) -> dict[int, float]:
   if len(value) > MOST_BIASES:
     raise Invalid(f'{param} must have at most {MOST_BIASES} tokens, not {len(value)}', param)
   for id in value:
-    if not (id.isascii() and id.isdecimal() and len(id) < 10):
+    if not (id.isascii() and id.isdecimal() and len(id) < 10 and id == str(int(id))):
       raise Invalid(f'{param} has {id[:40]!a}, which is no token id', param)
   return {int(id): number(bias, f'{param}.{id}', -100, 100) for id, bias in value.items()}
 
@@ -224,9 +224,11 @@ def read_metadata(value: object, param: str) -> dict[str, str]:
 
 
 def usage_wanted(value: object, stream: bool) -> bool:
-  if value is None:
+  if isinstance(value, dict):
+    value = {name: one for name, one in value.items() if one is not None and one is not False}
+  if not value:
     return False
   if not stream:
     raise Invalid('stream_options need stream', 'stream_options')
   options = mapping(value, 'stream_options', {'include_usage', 'include_obfuscation'})
-  return boolean(options.get('include_usage') or False, 'stream_options.include_usage')
+  return boolean(options.get('include_usage', False), 'stream_options.include_usage')

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from rft_jax.serve.auth import COOKIE, COOKIE_SECONDS
 from rft_jax.serve.errors import ApiError
+from rft_jax.serve.proxies import household
 from rft_jax.serve.service import Service
 
 WEB = Path(__file__).parent / 'web'
@@ -38,7 +39,7 @@ def routes(service: Service) -> APIRouter:
   async def index(request: Request) -> Response:
     response = page('index.html')
     if request.method == 'GET' and not service.auth.by_cookie(request):
-      service.limits.take('visit', request.client.host if request.client else '')
+      service.limits.take('visit', household(request.client.host if request.client else ''))
       user = await asyncio.wrap_future(service.store.users.create())
       secure = request.url.scheme == 'https'
       value = service.auth.cookie(user.id)

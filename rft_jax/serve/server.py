@@ -72,8 +72,9 @@ def listen(store: Store, host: str, port: int) -> socket.socket:
       '--config.mode=keys --config.key.name=me --config.key.scopes=chat,feedback,admin, '
       'or serve on 127.0.0.1'
     )
+  both = host == '::' and socket.has_dualstack_ipv6()  # All addresses are those of IPv4 too.
   try:
-    return socket.create_server((host, port), family=family_of(host))
+    return socket.create_server((host, port), family=family_of(host), dualstack_ipv6=both)
   except OSError as error:
     raise UserError(
       f'serve.host={host!r} serve.port={port} cannot be listened on ({error.strerror}): choose '

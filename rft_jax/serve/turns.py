@@ -48,8 +48,7 @@ def plan(store: Store, user_id: str, call: Call) -> Turn:
     return question(store, parent.conversation_id, parent_id, call)
   if conversation_id:
     owned_conversation(store, user_id, conversation_id)
-    answers = [m.id for m in store.chats.messages(conversation_id) if m.role == 'assistant']
-    return question(store, conversation_id, answers[-1] if answers else None, call)
+    return question(store, conversation_id, last_answer(store, conversation_id, call), call)
   return fresh(user_id, call)
 
 
@@ -91,6 +90,17 @@ def question(store: Store, conversation_id: str, parent_id: str | None, call: Ca
   read = prompted(conversation.system_prompt if conversation else '', turns)
   check(call, read, [*path, asked], corrected)
   return Turn(conversation_id, asked.id, (asked,), read=read)
+
+
+def last_answer(store: Store, conversation_id: str, call: Call) -> str | None:
+  """The newest answer, or where the client tells which one it has before its question, the newest
+  that reads so: of several answers people go on from any."""
+  answers = [m for m in store.chats.messages(conversation_id) if m.role == 'assistant']
+  corrected = store.chats.corrections(conversation_id)
+  told = [folded(m.content) for m in call.messages if m.role == 'assistant'][-1:]
+  texts = lambda m: {folded(m.content), folded(corrected.get(m.id, (0, m.content))[1])}
+  fitting = [m for m in answers if told and told[0] in texts(m)]
+  return next((m.id for m in (fitting or answers)[::-1]), None)
 
 
 def fresh(user_id: str, call: Call) -> Turn:
