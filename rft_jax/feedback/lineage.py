@@ -36,14 +36,16 @@ def roll_back(
   reason: str,
   quarantine: bool,
   now_us: int,
+  blame: bool = True,
 ) -> list[int]:
-  """Makes an ancestor live again; the versions that this undoes. LedgerError for another one."""
+  """Makes an ancestor live again; the versions that this undoes. blame: whoever wanted what is
+  quarantined is trusted less. LedgerError for another one."""
   ensure_scope(connection, scope)
   check_ancestor(connection, scope, version)
   values = {'scope': scope, 'version': version}
   undone = [row['version'] for row in connection.execute(DESCENDANTS, values).fetchall()]
   for one in undone:
-    undo(connection, scope, one, reason, quarantine, now_us)
+    undo(connection, scope, one, reason, quarantine, now_us, blame)
   let_go(connection, scope, f'rolled back: {reason}', now_us)
   set_live(connection, scope, version, now_us)
   recount(connection, scope)
@@ -70,6 +72,7 @@ def undo(
   reason: str,
   quarantine: bool,
   now_us: int,
+  blame: bool,
 ):
   """Takes one version out of the ledger."""
   if quarantine:
@@ -81,9 +84,8 @@ def undo(
     if scope == GLOBAL:
       query = 'SELECT event_seq FROM applied WHERE scope = ? AND version = ?'
       found = connection.execute(query, (scope, version)).fetchall()
-      disown(
-        connection, [row['event_seq'] for row in found], 'quarantined', f'rolled back: {reason}'
-      )
+      seqs = [row['event_seq'] for row in found]
+      disown(connection, seqs, 'quarantined', f'rolled back: {reason}', blame)
   connection.execute('DELETE FROM applied WHERE scope = ? AND version = ?', (scope, version))
   query = "UPDATE model_version SET status = 'rolled_back' WHERE scope = ? AND version = ?"
   connection.execute(query, (scope, version))
@@ -136,8 +138,9 @@ def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
 
 def copy_batch(connection: sqlite3.Connection, batch: Batch):
   names = ('id', 'scope', 'parent_version', 'version', 'rng_seed', 'config_sha', 'claimed_us')
-  row = {name: getattr(batch, name) for name in (*names, 'base_version')}
+  row = {name: getattr(batch, name) for name in (*names, 'base_version', 'attempt')}
   row |= {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
+  row['held_json'] = json.dumps(batch.held)
   rows.insert(connection, 'train_batch', row)
   add_items(
     connection, batch.id, [(i.event.seq, i.role, i.weight, i.text_only) for i in batch.items]

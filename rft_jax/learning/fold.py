@@ -18,6 +18,8 @@ from rft_jax.feedback.store import Store
 from rft_jax.learning.lessons import Lesson, Ratings, lessons
 from rft_jax.types import PyTree
 
+WAYS = (1.0, 1.0, 0.5, 0.25)
+"""How much of the way to what it has learned a batch goes, by how many of its wish were refused."""
 Lessons = Callable[[Batch], Sequence[Any]]
 
 
@@ -66,6 +68,19 @@ def start(student: Student, scope: str) -> PyTree:
   return student.fresh(seed_of(scope, 0, []))
 
 
+def step(
+  student: Student, state: PyTree, base: PyTree | None, found: Sequence[Any], batch: Batch
+) -> tuple[PyTree, Outcome]:
+  """One step of the fold: the State after a batch. What was refused before goes a shorter way."""
+  outcome = student.learn(state, base, found, batch.rng_seed, shared=batch.scope == GLOBAL)
+  way = WAYS[min(batch.attempt, len(WAYS) - 1)]
+  if outcome.rejected or way == 1:
+    return outcome.state, outcome
+  part = lambda a, b: a + np.asarray(way, a.dtype) * (b - a)
+  adapter = jax.tree.map(part, state['adapter'], outcome.state['adapter'])
+  return {**outcome.state, 'adapter': adapter}, outcome
+
+
 def infinite(tree: PyTree) -> bool:
   """Whether there is a number in a pytree that is none."""
   return not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
@@ -105,8 +120,7 @@ class Rebuild:
     state = start(self.student, scope)
     for batch in batches:
       if found := self.lessons(batch):
-        base, shared = self.base(batch.base_version), scope == GLOBAL
-        state = self.student.learn(state, base, found, batch.rng_seed, shared=shared).state
+        state, _ = step(self.student, state, self.base(batch.base_version), found, batch)
       yield state
 
   def base(self, version: int) -> PyTree | None:
@@ -145,7 +159,7 @@ def rebuild(
 
 def new(items: Sequence[Item]) -> list[int]:
   """The seqs that are not replayed."""
-  return [item.event.seq for item in items if item.role == 'new']
+  return [item.event.seq for item in items if item.role != 'replay']
 
 
 def renumbered(batch: Batch, items: tuple[Item, ...], version: int) -> Batch:

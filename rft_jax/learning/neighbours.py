@@ -20,10 +20,11 @@ TELLING = 0.9  # of the weight of the word that tells most
 
 class Wish(NamedTuple):
   """What a batch teaches about one question: `asked` with all that was said before it, and the text
-  that shall be said, '' where it was a vote."""
+  that shall be said, '' where it was a vote. seqs: the events that say so."""
 
   asked: tuple[ChatMessage, ...]
   text: str = ''
+  seqs: tuple[int, ...] = ()
 
   @property
   def question(self) -> str:

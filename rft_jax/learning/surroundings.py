@@ -17,8 +17,11 @@ ORDER BY m.rowid DESC LIMIT ?
 
 def wishes(store: Store, version: Version) -> list[Wish]:
   """Of all events of its batch, each question and text once."""
-  items = read_batch(store.db.reader, version.batch_id).items
-  return list(dict.fromkeys(wish(store, item) for item in items if item.generation))
+  found: dict[Wish, list[int]] = {}
+  for item in read_batch(store.db.reader, version.batch_id).items:
+    if item.generation:
+      found.setdefault(wish(store, item), []).append(item.event.seq)
+  return [one._replace(seqs=tuple(seqs)) for one, seqs in found.items()]
 
 
 def wish(store: Store, item: Item) -> Wish:

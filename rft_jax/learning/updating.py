@@ -9,7 +9,7 @@ from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.records import GLOBAL, Batch
 from rft_jax.infra.faults import reach
-from rft_jax.learning.fold import Lessons, Student, infinite, start
+from rft_jax.learning.fold import Lessons, Student, infinite, start, step
 from rft_jax.learning.recovery import Loader
 from rft_jax.types import PyTree
 
@@ -70,9 +70,7 @@ class Updater:
       found = self.lessons(batch)
       if not found:
         return parent, {}
-      outcome = self.student.learn(
-        parent, base, found, batch.rng_seed, shared=batch.scope == GLOBAL
-      )
+      state, outcome = step(self.student, parent, base, found, batch)
     except (ValueError, EngineError) as error:
       if isinstance(error, EngineError) and error.status >= 500:
         raise
@@ -81,15 +79,15 @@ class Updater:
       raise Rejected(f'{words}: {error}') from error
     if outcome.rejected:
       raise Rejected(outcome.rejected)
-    if infinite(outcome.state):
+    if infinite(state):
       raise Rejected('the weights are not finite')
     if batch.scope != GLOBAL and self.rehearse:
       began = time.monotonic()
-      reason = self.rehearse(parent, outcome.state, base, found, batch.rng_seed)
+      reason = self.rehearse(parent, state, base, found, batch.rng_seed)
       self.metrics.rehearsal.observe(time.monotonic() - began)
       if reason:
         raise Rejected(reason)
-    return outcome.state, recorded(outcome.metrics)
+    return state, recorded(outcome.metrics)
 
 
 def recorded(metrics: Mapping[str, Any]) -> dict[str, Any]:
