@@ -129,6 +129,16 @@ def test_after_so_many_tries_an_administrator_reads_why(town):
   assert town.wish.state == 'accepted' and town.wish.applied_version
 
 
+def test_what_cannot_be_learned_is_nobodys_fault_either(town):
+  seqs = town.agree()
+  town.school.student.guilty |= {*seqs}
+  before = town.trust
+  town.learn()
+  assert town.school.student.calls == RETRIES + 1 and not town.statuses
+  assert town.wish.state == 'quarantined' and 'too far from the reference' in town.wish.reasons[0]
+  assert town.trust == before
+
+
 def test_what_was_not_tried_yet_comes_first(town):
   town.bad.add(1)
   first = town.agree()

@@ -183,7 +183,7 @@ class Ledger:
 
   def reject(self, batch: Batch, reason: str, seqs: Sequence[int] | None = None) -> Future[None]:
     """A guard refused the candidate: `seqs` (all new events by default) may not teach this scope,
-    the others wait again."""
+    the others wait again; all do where people agreed on them and they are tried again."""
     guilty = [i.event.seq for i in batch.items if i.role == 'new'] if seqs is None else seqs
 
     def reject(connection: sqlite3.Connection):
@@ -191,12 +191,13 @@ class Ledger:
       now = self.clock()
       end_batch(connection, batch.id, 'rejected', reason, now)
       tries.repeated(connection, batch.id)
-      for seq in guilty:
+      why = reason if seqs else tries.refuse(connection, batch.id, reason, (), now)
+      for seq in guilty if why else ():
         query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
           WHERE event_seq = ? AND scope = ?"""
-        connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
-      if batch.scope == GLOBAL:
-        disown(connection, guilty, 'quarantined', reason, blame=False)
+        connection.execute(query, (json.dumps([why]), now, seq, batch.scope))
+      if batch.scope == GLOBAL and why:
+        disown(connection, guilty, 'quarantined', why, blame=False)
 
     return self.db.write('reject', reject)
 

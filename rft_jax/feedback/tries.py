@@ -17,9 +17,10 @@ HELD = 16  # questions whose answers a try holds where they are
 Text = tuple[str, str]
 """A question and its answer."""
 
-WISHES = """
-SELECT DISTINCT w.* FROM train_item i JOIN feedback_event e ON e.seq = i.event_seq
-JOIN wish w USING (intent, direction) WHERE i.batch_id = ?
+WISHES = f"""
+SELECT DISTINCT w.*, i.again FROM train_batch b JOIN train_item i ON i.batch_id = b.id
+JOIN feedback_event e ON e.seq = i.event_seq JOIN wish w USING (intent, direction)
+WHERE b.id = ? AND b.scope = '{GLOBAL}'
 """
 UNSAID = """
 SELECT * FROM wish w WHERE unsaid AND repeats < ? AND state = 'accepted' AND reason = 'quorum'
@@ -53,19 +54,22 @@ def caution(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> dict
 
 
 def refuse(
-  connection: sqlite3.Connection, wish: sqlite3.Row, reason: str, held: Sequence[Text], now_us: int
+  connection: sqlite3.Connection, batch_id: str, reason: str, held: Sequence[Text], now_us: int
 ) -> str:
-  """Notes that a candidate was refused. '' where its wish is tried again; else why it is set aside,
-  for an administrator to read."""
+  """Notes that what a batch has learned was refused. '' where that is tried again; else why its
+  events are set aside, for an administrator to read."""
+  wish = agreed(connection, batch_id)
+  if not wish:
+    return reason
   before = [(question, answer) for question, answer in json.loads(wish['held_json'])]
   every = list(dict.fromkeys([*held, *before]))[:HELD]
   query = 'UPDATE wish SET tries = tries + 1, held_json = ? WHERE id = ?'
   connection.execute(query, (json.dumps(every), wish['id']))
-  if wish['tries'] < RETRIES:
+  if wish['again'] or wish['tries'] < RETRIES:
     return ''
   why = f'{reason}; tried {wish["tries"] + 1} times'
   query = "UPDATE wish SET state = 'quarantined', reason = ? WHERE id = ?"
-  connection.execute(query, (f'rolled back: {why}', wish['id']))
+  connection.execute(query, (why, wish['id']))
   query = f"""UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
     WHERE scope = '{GLOBAL}' AND state = 'held'
       AND event_seq IN (SELECT event_seq FROM supporter WHERE wish_id = ?)"""

@@ -132,8 +132,7 @@ class Versions:
 
     def refuse(connection: sqlite3.Connection) -> list[int]:
       now, scope = self.clock(), version.scope
-      wish = tries.agreed(connection, version.batch_id)
-      why = tries.refuse(connection, wish, reason, held, now) if wish else reason
+      why = tries.refuse(connection, version.batch_id, reason, held, now)
       undone = roll_back(
         connection, scope, version.parent, why or reason, bool(why), now, blame=False
       )
