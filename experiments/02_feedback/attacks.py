@@ -74,15 +74,13 @@ def main():
 
 def plan(seeds: int, attacks: Sequence[str]) -> Iterator[Row]:
   """The most telling rows first."""
-  order = [(0, 'on'), (0, 'off')] + [(s, g) for g in ('on', 'off') for s in range(1, seeds)]
   names = [name for name in PLOTS if not attacks or name in attacks]
-  for (seed, gates), attackers in itertools.product(order, (PEOPLE // 5, PEOPLE // 10)):
-    for name in names:
+  for gates, seed in itertools.product(('on', 'off'), range(seeds)):
+    for attackers, name in itertools.product((PEOPLE // 5, PEOPLE // 10), names):
       if attackers == PEOPLE // 5 or not issubclass(PLOTS[name], Sybils):
         yield Row(name, PEOPLE, attackers, seed, gates)
-    if attackers == PEOPLE // 5:
-      for name in {*names} & {*IN_A_CROWD}:
-        yield Row(name, CROWD, CROWD // 5, seed, gates)
+    for name in [name for name in names if name in IN_A_CROWD]:
+      yield Row(name, CROWD, CROWD // 5, seed, gates)
   for attackers, gates in itertools.product((0, 1, 6), ('on', 'off')):
     if 'injector' in names:
       yield Row('injector', PEOPLE, attackers, 0, gates)
