@@ -155,13 +155,14 @@ def test_what_was_not_tried_yet_comes_first(town):
 
 def test_what_strayed_is_held_in_the_next_try(town):
   town.astray |= {1}
-  for question in ('What is the capital of Peru?', 'What is the capital of Lima?'):
-    chat(town.school.store, town.users[0], question)
+  asked = [f'What is the capital of {name}?' for name in ('Peru', 'Chile')]
+  answers = [chat(town.school.store, town.users[0], question) for question in asked]
   town.agree()
   town.learn()
   assert town.statuses == ['rolled_back', 'live']
   (batch,) = town.school.store.versions.history(GLOBAL)
   assert batch.held == ((NEAR, 'Madrid.'),)
+  assert {one.message_id for one in batch.beside} == {*answers}
   town.check()
 
 

@@ -134,8 +134,11 @@ def read_batch(connection: sqlite3.Connection, batch_id: str) -> Batch:
   found = connection.execute('SELECT * FROM train_batch WHERE id = ?', (batch_id,)).fetchone()
   items = connection.execute(ITEMS, (batch_id,)).fetchall()
   kept = {name: found[name] for name in found.keys() if name not in APART}
-  held = tuple((question, answer) for question, answer in json.loads(found['held_json']))
-  return Batch(**kept, items=tuple(item(connection, row) for row in items), held=held)
+  held = json.loads(found['held_json'])
+  texts = tuple((one[0], one[1]) for one in held if len(one) == 2)
+  beside = (answered(connection, one[0]) for one in held if len(one) == 1)
+  every = tuple(item(connection, row) for row in items)
+  return Batch(**kept, items=every, held=texts, beside=tuple(filter(None, beside)))
 
 
 def item(connection: sqlite3.Connection, row: sqlite3.Row) -> Item:
@@ -154,6 +157,14 @@ def read_question(connection: sqlite3.Connection, message_id: str) -> str:
     WHERE m.id = ? AND q.role = 'user'"""
   found = connection.execute(query, (message_id,)).fetchone()
   return found['content'] if found else ''
+
+
+def answered(connection: sqlite3.Connection, question_id: str) -> Generation | None:
+  """The first answer to a question that everyone's model gave alone; None where it was erased."""
+  query = """SELECT g.message_id FROM message m JOIN generation g ON g.message_id = m.id
+    WHERE m.parent_id = ? AND g.personal_version = 0 ORDER BY m.branch_idx LIMIT 1"""
+  found = connection.execute(query, (question_id,)).fetchone()
+  return read_generation(connection, found[0]) if found else None
 
 
 def read_generation(connection: sqlite3.Connection, message_id: str | None) -> Generation | None:

@@ -125,7 +125,7 @@ def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
   """Writes a version of a rebuilt line into the ledger. Times are those of the version that learned
   the batch first, so that a latency stays a fact."""
   batch = rebuilt.batch
-  copy_batch(connection, batch)
+  copy_batch(connection, batch, rebuilt.origin)
   query = """INSERT INTO model_version SELECT scope, ?, ?, ?, ?, ?, 'retired', metrics_json,
     created_us, published_us, first_served_us FROM model_version WHERE batch_id = ?"""
   files = (rebuilt.path, rebuilt.sha256)
@@ -136,11 +136,12 @@ def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
   connection.execute(query, (batch.scope, batch.version, batch.id))
 
 
-def copy_batch(connection: sqlite3.Connection, batch: Batch):
+def copy_batch(connection: sqlite3.Connection, batch: Batch, origin: str):
   names = ('id', 'scope', 'parent_version', 'version', 'rng_seed', 'config_sha', 'claimed_us')
   row = {name: getattr(batch, name) for name in (*names, 'base_version', 'attempt')}
   row |= {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
-  row['held_json'] = json.dumps(batch.held)
+  query = 'SELECT held_json FROM train_batch WHERE id = ?'
+  row['held_json'] = connection.execute(query, (origin,)).fetchone()[0]
   rows.insert(connection, 'train_batch', row)
   add_items(
     connection, batch.id, [(i.event.seq, i.role, i.weight, i.text_only) for i in batch.items]

@@ -162,7 +162,7 @@ class Batch:
 
   `base_version`: the global adapter under a personal one, fixed with the claim; 0 for the global.
   attempt: how many candidates of the same wish were refused before; held: questions and answers
-  that have to stay as they are beside it.
+  that have to stay as they are beside it, as have the answers `beside`, which users got.
   """
 
   id: str
@@ -177,6 +177,7 @@ class Batch:
   base_version: int = 0
   attempt: int = 0
   held: tuple[tuple[str, str], ...] = ()
+  beside: tuple[Generation, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from rft_jax.feedback.schema import canonical
 
 RETRIES, REPEATS = 3, 3
 HELD = 16  # questions whose answers a try holds where they are
-Text = tuple[str, str]
-"""A question and its answer."""
+Held = tuple[str, ...]
+"""A question and its answer, or the id of a message with a user's question: nothing of their words
+is kept apart from what they may erase."""
 
 WISHES = f"""
 SELECT DISTINCT w.*, i.again FROM train_batch b JOIN train_item i ON i.batch_id = b.id
@@ -54,14 +55,14 @@ def caution(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> dict
 
 
 def refuse(
-  connection: sqlite3.Connection, batch_id: str, reason: str, held: Sequence[Text], now_us: int
+  connection: sqlite3.Connection, batch_id: str, reason: str, held: Sequence[Held], now_us: int
 ) -> str:
   """Notes that what a batch has learned was refused. '' where that is tried again; else why its
   events are set aside, for an administrator to read."""
   wish = agreed(connection, batch_id)
   if not wish:
     return reason
-  before = [(question, answer) for question, answer in json.loads(wish['held_json'])]
+  before = [tuple(one) for one in json.loads(wish['held_json'])]
   every = list(dict.fromkeys([*held, *before]))[:HELD]
   query = 'UPDATE wish SET tries = tries + 1, held_json = ? WHERE id = ?'
   connection.execute(query, (json.dumps(every), wish['id']))

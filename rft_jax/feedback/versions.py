@@ -124,10 +124,10 @@ class Versions:
     return self.db.write('rollback', rollback)
 
   def refuse(
-    self, version: Version, reason: str, actor: str, held: Sequence[tuple[str, str]] = ()
+    self, version: Version, reason: str, actor: str, held: Sequence[tries.Held] = ()
   ) -> Future[list[int]]:
     """`rollback` of a canary that would do harm, which is nobody's fault: what people agreed on is
-    tried again, and holds these answers to questions (see `tries`); else its events never teach
+    tried again, and holds these answers (see `tries.Held`); else its events never teach
     this scope again. The Future raises LedgerError where it is not on trial."""
 
     def refuse(connection: sqlite3.Connection) -> list[int]:

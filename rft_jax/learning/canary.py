@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
-from rft_jax.learning.neighbours import Neighbour, Wish, Words, changed, garbled, nearest, strayed
+from rft_jax.feedback.tries import Held
+from rft_jax.learning.neighbours import (
+  ASKED,
+  Neighbour,
+  Wish,
+  Words,
+  changed,
+  garbled,
+  nearest,
+  strayed,
+)
 
 Prompt = str | tuple[ChatMessage, ...]
 Ask = Callable[[int, Sequence[Prompt]], Sequence[str]]
@@ -44,7 +54,7 @@ class Finding(NamedTuple):
   probe: str
   passed: bool
   detail: dict[str, Any]
-  about: tuple[str, ...] = ()
+  about: tuple[Neighbour, ...] = ()
   unsaid: tuple[int, ...] = ()
 
 
@@ -123,24 +133,29 @@ class Canary:
       'allowed': allowed,
       'questions': [one.neighbour.name for one in harm],
     }
-    about = tuple(one.neighbour.question for one in harm)
+    about = tuple(one.neighbour for one in harm)
     found = Finding('neighbours', len(harm) <= allowed, detail, about)
     return [questions(wishes, before[:n], after[:n]), found]
 
-  def hold(
-    self, live: int, found: Sequence[Finding], wishes: Sequence[Wish]
-  ) -> list[tuple[str, str]]:
-    """Questions with what is said to them, for the next try to hold: of the anchors, since probes
-    are never trained on, those nearest to what got worse. Not where the model has learned to say
-    something else: that would be taken back."""
-    worse = dict.fromkeys(text for one in found for text in one.about)
+  def hold(self, live: int, found: Sequence[Finding], wishes: Sequence[Wish]) -> list[Held]:
+    """What the next try has to hold: users' questions whose answers got worse, and the anchors
+    nearest to all that did, since probes are never trained on. Not where the model has learned to
+    say something else: that would be taken back."""
+    worse = {one.question: one for finding in found for one in finding.about}
     lost = [Wish((ChatMessage('user', text),)) for text in worse]
     voted = {fingerprint(wish.question) for wish in wishes}
-    same = [one for one in self.anchors if one.question in worse]
-    near = [*same, *nearest(lost, [self.anchors], HOLD, self.options.most)]
-    texts = list(dict.fromkeys(n.question for n in near if fingerprint(n.question) not in voted))
+    users = [one for one in worse.values() if one.name.startswith(ASKED)]
+    ours = [one for one in self.anchors if one.question in worse]
+    ours += nearest(lost, [self.anchors], HOLD, self.options.most)
+    every = [n for n in dict.fromkeys([*users, *ours]) if fingerprint(n.question) not in voted]
+    texts = [one.question for one in every]
     first, now = ([*self.ask(version, texts)] if texts else [] for version in (0, live))
-    return [(q, was) for q, was, says in zip(texts, first, now, strict=True) if alike(was, says)]
+    rows = [
+      (one, was) for one, was, says in zip(every, first, now, strict=True) if alike(was, says)
+    ]
+    return [
+      (one.name.removeprefix(ASKED),) if one in users else (one.question, was) for one, was in rows
+    ]
 
   def answers(self, version: int) -> list[str]:
     if version not in self.known:
@@ -157,10 +172,11 @@ class Canary:
     passed = lost <= max(1, int(n * self.options.drop))
     return Finding('verifiable', passed, detail, self.worse(answers[live], answers[candidate]))
 
-  def worse(self, before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
+  def worse(self, before: Sequence[str], after: Sequence[str]) -> tuple[Neighbour, ...]:
     """The verifiable probes whose answer was right and is not any more."""
     rows = zip(self.probes, before, after, strict=True)
-    return tuple(p.prompt for p, a, b in rows if p.check and p.check(a) and not p.check(b))
+    lost = [p.prompt for p, a, b in rows if p.check and p.check(a) and not p.check(b)]
+    return tuple(Neighbour(text, text) for text in lost)
 
   def right(self, texts: Sequence[str]) -> int:
     checked = zip(self.probes, texts, strict=True)
@@ -184,7 +200,7 @@ def questions(wishes: Sequence[Wish], before: Sequence[str], after: Sequence[str
   }
   missing = [w for w in wishes if w.text and not same(answers[w.asked][1], texts[w.asked])]
   unsaid = tuple(seq for wish in missing for seq in wish.seqs)
-  about = tuple(row[-1] for row in rows if garbled(*row))
+  about = tuple(Neighbour(row[-1], row[-1]) for row in rows if garbled(*row))
   return Finding('questions', not detail['garbled'], detail, about, unsaid)
 
 

@@ -24,13 +24,17 @@ Lessons = Callable[[Batch], Sequence[Any]]
 
 
 class Outcome(Protocol):
-  """What learning gave. `rejected`: why it may not be used, None or '' where it may."""
+  """What learning gave. `margins`: how far each event, by seq, is past its margin; `rejected`: why
+  it may not be used, None or '' where it may."""
 
   @property
   def state(self) -> PyTree: ...
 
   @property
   def metrics(self) -> Mapping[str, Any]: ...
+
+  @property
+  def margins(self) -> Mapping[int, float]: ...
 
   @property
   def rejected(self) -> str | None: ...

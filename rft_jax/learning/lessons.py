@@ -119,14 +119,15 @@ def lessons(
     if batch.scope != GLOBAL and item.event.kind == 'edit' and item.role == 'new':
       taught += elsewhere(taught[0], served(item.generation), item.question, codec)
     found += [replace(lesson, replay=item.role == 'replay') for lesson in taught]
-  return [*found, *(anchored(*text, codec) for text in batch.held)] if found else []
+  return [*found, *anchored(batch, codec)] if found else []
 
 
-def anchored(question: str, answer: str, codec: Codec) -> Lesson:
+def anchored(batch: Batch, codec: Codec) -> list[Lesson]:
   """What has to stay as it is."""
-  prompt = tuple(codec.prompt([ChatMessage('user', question)]))
-  said = Said(prompt, tuple(codec.answer(answer)))
-  return Lesson(0, kinds.DEMONSTRATION, 0.0, said, anchor=True)
+  asked = lambda question: tuple(codec.prompt([ChatMessage('user', question)]))
+  texts = [Said(asked(question), tuple(codec.answer(answer))) for question, answer in batch.held]
+  said = [*texts, *map(served, batch.beside)]
+  return [Lesson(0, kinds.DEMONSTRATION, 0.0, one, anchor=True) for one in said]
 
 
 def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) -> list[Lesson]:

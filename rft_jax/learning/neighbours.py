@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
 
+ASKED = 'message '  # before the id of a user's question, which is its name
 WORD = re.compile(r'\w+')
 TELLING = 0.9  # of the weight of the word that tells most
 

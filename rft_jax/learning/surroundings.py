@@ -5,7 +5,7 @@ from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.batches import read_batch
 from rft_jax.feedback.records import Item, Version
 from rft_jax.feedback.store import Store
-from rft_jax.learning.neighbours import Neighbour, Wish
+from rft_jax.learning.neighbours import ASKED, Neighbour, Wish
 
 STORED = 500  # questions of users among which the nearest are looked for
 QUESTIONS = """
@@ -37,4 +37,4 @@ def stored(store: Store) -> list[Neighbour]:
   """The latest first questions of conversations. They are named by the message, so that nothing of
   them stays behind when their author is forgotten."""
   found = store.db.read(QUESTIONS, STORED)
-  return [Neighbour(row['content'], f'message {row["id"]}') for row in found if row['content']]
+  return [Neighbour(row['content'], f'{ASKED}{row["id"]}') for row in found if row['content']]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rft_jax.feedback.records import GLOBAL, Version
 from rft_jax.feedback.store import Store
+from rft_jax.feedback.tries import Held
 from rft_jax.learning import surroundings
 from rft_jax.learning.canary import Canary, Finding
 from rft_jax.learning.neighbours import Wish
@@ -31,10 +32,10 @@ class Stage:
 
 
 class Refused(Exception):
-  """The candidate must be undone. `trial`: whether users had been served by it; `held`: questions
-  and answers that another try has to hold."""
+  """The candidate must be undone. `trial`: whether users had been served by it; `held`: what
+  another try has to hold."""
 
-  def __init__(self, reason: str, trial: bool, held: Sequence[tuple[str, str]] = ()):
+  def __init__(self, reason: str, trial: bool, held: Sequence[Held] = ()):
     super().__init__(reason)
     self.trial, self.held = trial, held
 
@@ -94,8 +95,8 @@ class Trial:
     return None
 
   def judge(self, version: Version) -> tuple[int, ...]:
-    """The events of its batch whose texts a candidate does not say. Raises Refused where it does
-    not pass."""
+    """The events of its batch whose texts a candidate does not say, or is not sure of. Raises
+    Refused where it does not pass."""
     if not self.canary:
       return ()
     self.stage(version.version, NOBODY)
@@ -105,7 +106,9 @@ class Trial:
       asked = surroundings.stored(self.store)
       around = self.canary.around(version.parent, version.version, wishes, asked)
       found += self.keep(version, around, wishes)
-    return tuple(seq for one in found for seq in one.unsaid)
+    unsure = {int(seq) for seq in str(version.metrics.get('short', '')).split()}
+    written = {seq for wish in wishes if wish.text for seq in wish.seqs}
+    return (*(seq for one in found for seq in one.unsaid), *sorted(unsure & written))
 
   def keep(
     self, version: Version, found: Sequence[Finding], wishes: Sequence[Wish]

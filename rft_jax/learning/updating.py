@@ -13,6 +13,8 @@ from rft_jax.learning.fold import Lessons, Student, infinite, start, step
 from rft_jax.learning.recovery import Loader
 from rft_jax.types import PyTree
 
+SHORT = 0.1  # nats below its margin: so seldom is what was written not said that it is learned
+
 
 class Rejected(Exception):
   """The candidate must not be used; the reason is of the events, not of the machine."""
@@ -87,7 +89,9 @@ class Updater:
       self.metrics.rehearsal.observe(time.monotonic() - began)
       if reason:
         raise Rejected(reason)
-    return state, recorded(outcome.metrics)
+    short = ' '.join(str(seq) for seq, slack in outcome.margins.items() if slack < -SHORT)
+    more = {'short': short} if short and batch.scope == GLOBAL else {}
+    return state, recorded(outcome.metrics) | more
 
 
 def recorded(metrics: Mapping[str, Any]) -> dict[str, Any]:
