@@ -63,7 +63,8 @@ class Town:
 
   @property
   def trust(self):
-    return [self.school.store.users.get(user).trust for user in self.users]
+    found = {user.id: user.trust for user in self.school.store.users.all()}
+    return [found[user] for user in self.users]
 
   @property
   def wish(self):
@@ -176,6 +177,22 @@ def test_what_is_learned_and_not_said_is_repeated(town):
   learned = town.school.store.db.read("SELECT event_seq FROM applied WHERE scope = 'global'")
   assert len(learned) == len({row[0] for row in learned}) and {row[0] for row in learned} <= {*seqs}
   assert not town.school.store.ledger.repeats()
+  town.check()
+
+
+def test_what_was_learned_short_of_its_margin_is_repeated(town):
+  learn, left = town.school.student.learn, [0.5, 0.5, 0.0]
+
+  def short(state, base, lessons, *args, **more):
+    slack = left.pop(0) if left else 0.0
+    return learn(state, base, lessons, *args, **more)._replace(
+      margins={lesson[0]: -slack for lesson in lessons}
+    )
+
+  town.school.student.learn = short
+  town.agree()
+  town.learn()
+  assert town.statuses == ['retired', 'retired', 'live'] and not left
   town.check()
 
 
