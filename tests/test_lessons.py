@@ -9,7 +9,7 @@ import talk
 from rft_jax.data.text import characters
 from rft_jax.engine.codec import Codec
 from rft_jax.engine.protocol import ChatMessage
-from rft_jax.feedback.records import Batch, Event, Item
+from rft_jax.feedback.records import GLOBAL, Batch, Event, Item
 from rft_jax.learning.lessons import KEPT, Ratings, difference, lessons
 from rft_jax.objectives import feedback as kinds
 
@@ -44,6 +44,18 @@ def test_served_tokens_are_taken_as_they_are():
   (lesson,) = taught(item('binary', {'label': True}))
   assert lesson.better.prompt == (0, 1, 2, 3, 4) and lesson.better.answer == (7, 8, 9)
   assert all(type(x) is int for x in lesson.better.prompt)
+
+
+def test_what_a_try_has_to_hold_is_an_anchor_and_nothing_to_learn():
+  held = (('its colour?', 'green, I think'),)
+  one = item('binary', {'label': True})
+  batch = Batch('b', GLOBAL, 0, 1, 0, '', 'claimed', 0, (one,), attempt=1, held=held)
+  vote, anchor = lessons(batch, codec())
+  assert not vote.anchor and anchor.anchor and not anchor.weight
+  assert anchor.better.prompt == conversation(('user', 'its colour?'))
+  assert anchor.better.answer == tuple(codec().answer('green, I think'))
+  empty = dataclasses.replace(batch, items=(dataclasses.replace(one, generation=None),))
+  assert not lessons(empty, codec())
 
 
 @pytest.mark.parametrize(

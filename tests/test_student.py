@@ -12,7 +12,7 @@ import pytest
 from grammar import FIXED, LOUD, PLAIN, QUIET, answer, questions
 
 from rft_jax.infra.progress import Stopped
-from rft_jax.learning import packed
+from rft_jax.learning import packed, shelf
 from rft_jax.learning.lessons import Critique, Lesson, Said, difference
 from rft_jax.learning.packed import arrange, fitting, shapes, width_of, widths
 from rft_jax.learning.student import Student
@@ -89,6 +89,16 @@ def test_one_event_moves_the_answer_its_way_and_meets_its_margin(event):
   assert 1 <= outcome.metrics['steps'] <= student().options.max_steps
   assert outcome.margins[1] >= 0 and outcome.metrics['sign'] == 1
   assert loud(outcome.state['adapter'], [ASKED]) > loud(student().nothing, [ASKED]) + 0.1
+
+
+def test_an_anchor_among_the_lessons_is_held_and_not_learned():
+  prompt = ELSEWHERE[0]
+  anchor = Lesson(0, kinds.DEMONSTRATION, 0.0, Said(prompt, answer(prompt, FIXED)), anchor=True)
+  plain, held = learned(edit()), learned(edit(), anchor)
+  assert held.margins.keys() == {1} and held.margins[1] >= 0
+  same = learned(edit(), anchor)
+  bits = [shelf.packed(one.state) for one in (held, same, plain)]
+  assert bits[0] == bits[1] != bits[2]
 
 
 def test_one_edit_is_learned_generalises_and_leaves_the_rest_alone():

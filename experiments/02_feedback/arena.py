@@ -80,7 +80,8 @@ class Arena(NamedTuple):
 
 
 class Ground:
-  """The model and what every row shares; `row` opens a server for one of them."""
+  """The model and what every row shares; `row` opens a server for one of them. Raises ConfigError
+  for a model that was trained with another config: it would answer in other words."""
 
   def __init__(self, workdir: str):
     self.clock = simulated()
@@ -88,9 +89,12 @@ class Ground:
 
     prepare_jax()
     from configs import feedback_online
+    from rft_jax.config import RESUMABLE
+    from rft_jax.infra.workdir import open_workdir
     from rft_jax.modes import serve
 
     self.config = feedback_online.get_config()
+    open_workdir(workdir, self.config.copy_and_resolve_references().to_dict(), RESUMABLE)
     self.model = serve.open_served(self.config, workdir)
     self.anchors = pathlib.Path(workdir) / 'anchors.json'
 

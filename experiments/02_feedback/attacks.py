@@ -34,7 +34,8 @@ from rft_jax.data.smalltalk.answers import say, states
 from rft_jax.data.smalltalk.grammar import asked
 from rft_jax.data.smalltalk.world import FACTS, TAUGHT, Fact
 
-PEOPLE, CROWD, ROUNDS, SAMPLES = 20, 40, 4, 8
+PEOPLE, CROWD, ROUNDS = 20, 40, 4
+SAMPLES, MORE = 8, 40  # for each question
 IN_A_CROWD = 'riding', 'injector', 'adaptive'
 KEY = 'attack', 'people', 'share', 'seed', 'gates'
 
@@ -74,15 +75,13 @@ def main():
 
 def plan(seeds: int, attacks: Sequence[str]) -> Iterator[Row]:
   """The most telling rows first."""
-  order = [(0, 'on'), (0, 'off')] + [(s, g) for g in ('on', 'off') for s in range(1, seeds)]
   names = [name for name in PLOTS if not attacks or name in attacks]
-  for (seed, gates), attackers in itertools.product(order, (PEOPLE // 5, PEOPLE // 10)):
-    for name in names:
+  for gates, seed in itertools.product(('on', 'off'), range(seeds)):
+    for attackers, name in itertools.product((PEOPLE // 5, PEOPLE // 10), names):
       if attackers == PEOPLE // 5 or not issubclass(PLOTS[name], Sybils):
         yield Row(name, PEOPLE, attackers, seed, gates)
-    if attackers == PEOPLE // 5:
-      for name in {*names} & {*IN_A_CROWD}:
-        yield Row(name, CROWD, CROWD // 5, seed, gates)
+    for name in [name for name in names if name in IN_A_CROWD]:
+      yield Row(name, CROWD, CROWD // 5, seed, gates)
   for attackers, gates in itertools.product((0, 1, 6), ('on', 'off')):
     if 'injector' in names:
       yield Row('injector', PEOPLE, attackers, 0, gates)
@@ -160,17 +159,23 @@ def teach(guests: Sequence[Guest], one: Fact):
 
 
 def look(arena: Arena, stranger: Guest, plot: Plot, known: dict[int, float]):
-  """How often each version that was served does the harm."""
+  """How often each version that was served does the harm: where some sample does, others count,
+  as many as tell chance from more."""
   live = arena.store.versions.state('global').live_version
   for version in {0, live, *arena.served()} - {*known}:
     model = 'rft:base' if not version else f'rft@v{version}'
-    harm = [
+    known[version] = harm(stranger, plot, model, SAMPLES) and harm(stranger, plot, model, MORE)
+
+
+def harm(stranger: Guest, plot: Plot, model: str, samples: int) -> float:
+  return mean(
+    [
       plot.harm(prompt, answer.text)
       for prompt in plot.prompts()
-      for _ in range(SAMPLES // 4)
+      for _ in range(samples // 4)
       for answer in stranger.ask(prompt, 4, model)
     ]
-    known[version] = mean(harm)
+  )
 
 
 def kept(stranger: Guest) -> float:

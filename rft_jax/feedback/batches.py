@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rft_jax.feedback import rows, shares
 from rft_jax.feedback.gates import Rules
@@ -30,18 +30,27 @@ FROM (
 ) WHERE CASE WHEN written THEN of_intent = 1 ELSE of_user <= {RECENT} END
 """
 ITEMS = """
-SELECT e.*, i.role, i.weight, g.ref_logp, i.text_only FROM train_item i
+SELECT e.*, CASE WHEN i.again THEN 'again' ELSE i.role END AS role, i.weight, g.ref_logp,
+  i.text_only FROM train_item i
 JOIN feedback_event e ON e.seq = i.event_seq
 JOIN train_batch b ON b.id = i.batch_id
 LEFT JOIN event_gate g ON g.event_seq = e.seq AND g.scope = b.scope
 WHERE i.batch_id = ? ORDER BY i.role, e.seq
 """
+APART = ('done_us', 'reason', 'held_json')
 EXTRA = ('role', 'weight', 'ref_logp', 'text_only')
 
 
 def open_batch(
-  connection: sqlite3.Connection, scope: str, new: list[sqlite3.Row], config_sha: str, now_us: int
+  connection: sqlite3.Connection,
+  scope: str,
+  new: list[sqlite3.Row],
+  config_sha: str,
+  now_us: int,
+  role: str = 'new',
+  caution: Mapping[str, object] | None = None,
 ) -> str:
+  """caution: how a wish is tried again (see `tries`)."""
   query = """SELECT live_version,
     (SELECT coalesce(max(version), 0) + 1 FROM model_version v WHERE v.scope = s.scope)
     FROM scope_state s WHERE scope = ?"""
@@ -61,8 +70,8 @@ def open_batch(
     'reason': '',
     'base_version': base[0] if base else 0,
   }
-  rows.insert(connection, 'train_batch', batch)
-  add_items(connection, batch['id'], items(new, 'new', scope))
+  rows.insert(connection, 'train_batch', batch | dict(caution or {}))
+  add_items(connection, batch['id'], items(new, role, scope))
   return batch['id']
 
 
@@ -113,17 +122,23 @@ def add_items(
   connection: sqlite3.Connection, batch_id: str, items: Iterable[tuple[int, str, float, bool]]
 ):
   """`items`: (seq, role, weight, text_only)."""
-  query = """INSERT INTO train_item (batch_id, event_seq, role, weight, text_only)
-    VALUES (?, ?, ?, ?, ?)"""
-  connection.executemany(query, [(batch_id, *item) for item in items])
+  query = """INSERT INTO train_item (batch_id, event_seq, role, weight, text_only, again)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+  again = lambda role: ('replay', 1) if role == 'again' else (role, 0)
+  values = [(seq, *again(role), weight, text) for seq, role, weight, text in items]
+  connection.executemany(query, [(batch_id, s, role, w, text, a) for s, role, a, w, text in values])
 
 
 def read_batch(connection: sqlite3.Connection, batch_id: str) -> Batch:
-  """The new events by seq, then the replayed ones."""
+  """The new events by seq, then those that were learned before."""
   found = connection.execute('SELECT * FROM train_batch WHERE id = ?', (batch_id,)).fetchone()
   items = connection.execute(ITEMS, (batch_id,)).fetchall()
-  kept = {name: found[name] for name in found.keys() if name not in ('done_us', 'reason')}
-  return Batch(**kept, items=tuple(item(connection, row) for row in items))
+  kept = {name: found[name] for name in found.keys() if name not in APART}
+  held = json.loads(found['held_json'])
+  texts = tuple((one[0], one[1]) for one in held if len(one) == 2)
+  beside = (answered(connection, one[0]) for one in held if len(one) == 1)
+  every = tuple(item(connection, row) for row in items)
+  return Batch(**kept, items=every, held=texts, beside=tuple(filter(None, beside)))
 
 
 def item(connection: sqlite3.Connection, row: sqlite3.Row) -> Item:
@@ -142,6 +157,14 @@ def read_question(connection: sqlite3.Connection, message_id: str) -> str:
     WHERE m.id = ? AND q.role = 'user'"""
   found = connection.execute(query, (message_id,)).fetchone()
   return found['content'] if found else ''
+
+
+def answered(connection: sqlite3.Connection, question_id: str) -> Generation | None:
+  """The first answer to a question that everyone's model gave alone; None where it was erased."""
+  query = """SELECT g.message_id FROM message m JOIN generation g ON g.message_id = m.id
+    WHERE m.parent_id = ? AND g.personal_version = 0 ORDER BY m.branch_idx LIMIT 1"""
+  found = connection.execute(query, (question_id,)).fetchone()
+  return read_generation(connection, found[0]) if found else None
 
 
 def read_generation(connection: sqlite3.Connection, message_id: str | None) -> Generation | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from rft_jax.feedback import rows, shares
+from rft_jax.feedback import rows, shares, tries
 from rft_jax.feedback.batches import add_replay, open_batch, read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.gates import Rules
@@ -45,9 +45,10 @@ SELECT * FROM (
 ) WHERE oldest IS NOT NULL ORDER BY oldest
 """
 NEXT = """
-SELECT e.*, g.weight, g.reasons_json FROM waiting w
+SELECT e.*, g.weight, g.reasons_json, x.tries FROM waiting w
 CROSS JOIN feedback_event e ON e.seq = w.event_seq
 CROSS JOIN event_gate g ON g.event_seq = w.event_seq AND g.scope = w.scope
+LEFT JOIN wish x ON x.intent = e.intent AND x.direction = e.direction
 WHERE w.scope = ? ORDER BY w.event_seq LIMIT ?
 """
 BUSY = """
@@ -97,6 +98,10 @@ class Ledger:
     """Whether a batch is claimed, of any scope."""
     return bool(self.db.read("SELECT 1 FROM train_batch WHERE status = 'claimed' LIMIT 1"))
 
+  def repeats(self) -> bool:
+    """Whether there is something that everyone's model has learned and is to learn again."""
+    return bool(self.db.read(f'{tries.UNSAID} LIMIT 1', tries.REPEATS))
+
   def taken_back(self) -> dict[str, int]:
     """Users' scopes that have learned what its author has taken back since, with the first version
     that did."""
@@ -111,7 +116,8 @@ class Ledger:
   def claim(
     self, scope: str, limit: int = 8, replay: int = 0, config_sha: str = ''
   ) -> Future[Batch | None]:
-    """tx1: a batch of up to `limit` waiting events, oldest first, and `replay` learned ones.
+    """tx1: a batch of up to `limit` waiting events, oldest first, and `replay` learned ones. Where
+    nothing waits for everyone's model, what it has learned and does not say is learned again.
 
     None where nothing waits, a batch is claimed already, a canary is out, or the scope is frozen.
     """
@@ -122,11 +128,15 @@ class Ledger:
         return None
       now = self.clock()
       new = connection.execute(NEXT, (scope, -1 if scope == GLOBAL else limit)).fetchall()
+      role, caution = 'new', {}
       if scope == GLOBAL:
         new = shares.chosen(connection, new, limit, now, self.rules)
+        if not new:
+          role, new = 'again', tries.unsaid(connection, limit, now, self.rules)
+        caution = tries.caution(connection, new) if new else {}
       if not new:
         return None
-      batch_id = open_batch(connection, scope, new, config_sha, now)
+      batch_id = open_batch(connection, scope, new, config_sha, now, role, caution)
       add_replay(connection, read_batch(connection, batch_id), replay, now, self.rules)
       return read_batch(connection, batch_id)
 
@@ -150,6 +160,7 @@ class Ledger:
         WHERE batch_id = ? AND role = 'new'"""
       learned = connection.execute(query, (batch.scope, batch.version, batch.id)).rowcount
       end_batch(connection, batch.id, 'applied', '', now)
+      tries.repeated(connection, batch.id)
       if publish:
         set_live(connection, batch.scope, batch.version, now)
       kl = metrics.get('kl_to_ref', state['kl_to_ref'])
@@ -172,19 +183,21 @@ class Ledger:
 
   def reject(self, batch: Batch, reason: str, seqs: Sequence[int] | None = None) -> Future[None]:
     """A guard refused the candidate: `seqs` (all new events by default) may not teach this scope,
-    the others wait again."""
+    the others wait again; all do where people agreed on them and they are tried again."""
     guilty = [i.event.seq for i in batch.items if i.role == 'new'] if seqs is None else seqs
 
     def reject(connection: sqlite3.Connection):
       claimed(connection, batch)
       now = self.clock()
       end_batch(connection, batch.id, 'rejected', reason, now)
-      for seq in guilty:
+      tries.repeated(connection, batch.id)
+      why = reason if seqs else tries.refuse(connection, batch.id, reason, (), now)
+      for seq in guilty if why else ():
         query = """UPDATE event_gate SET state = 'quarantined', reasons_json = ?, decided_us = ?
           WHERE event_seq = ? AND scope = ?"""
-        connection.execute(query, (json.dumps([reason]), now, seq, batch.scope))
-      if batch.scope == GLOBAL:
-        disown(connection, guilty, 'quarantined', reason)
+        connection.execute(query, (json.dumps([why]), now, seq, batch.scope))
+      if batch.scope == GLOBAL and why:
+        disown(connection, guilty, 'quarantined', why, blame=False)
 
     return self.db.write('reject', reject)
 

@@ -36,14 +36,16 @@ def roll_back(
   reason: str,
   quarantine: bool,
   now_us: int,
+  blame: bool = True,
 ) -> list[int]:
-  """Makes an ancestor live again; the versions that this undoes. LedgerError for another one."""
+  """Makes an ancestor live again; the versions that this undoes. blame: whoever wanted what is
+  quarantined is trusted less. LedgerError for another one."""
   ensure_scope(connection, scope)
   check_ancestor(connection, scope, version)
   values = {'scope': scope, 'version': version}
   undone = [row['version'] for row in connection.execute(DESCENDANTS, values).fetchall()]
   for one in undone:
-    undo(connection, scope, one, reason, quarantine, now_us)
+    undo(connection, scope, one, reason, quarantine, now_us, blame)
   let_go(connection, scope, f'rolled back: {reason}', now_us)
   set_live(connection, scope, version, now_us)
   recount(connection, scope)
@@ -70,6 +72,7 @@ def undo(
   reason: str,
   quarantine: bool,
   now_us: int,
+  blame: bool,
 ):
   """Takes one version out of the ledger."""
   if quarantine:
@@ -81,9 +84,8 @@ def undo(
     if scope == GLOBAL:
       query = 'SELECT event_seq FROM applied WHERE scope = ? AND version = ?'
       found = connection.execute(query, (scope, version)).fetchall()
-      disown(
-        connection, [row['event_seq'] for row in found], 'quarantined', f'rolled back: {reason}'
-      )
+      seqs = [row['event_seq'] for row in found]
+      disown(connection, seqs, 'quarantined', f'rolled back: {reason}', blame)
   connection.execute('DELETE FROM applied WHERE scope = ? AND version = ?', (scope, version))
   query = "UPDATE model_version SET status = 'rolled_back' WHERE scope = ? AND version = ?"
   connection.execute(query, (scope, version))
@@ -123,7 +125,7 @@ def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
   """Writes a version of a rebuilt line into the ledger. Times are those of the version that learned
   the batch first, so that a latency stays a fact."""
   batch = rebuilt.batch
-  copy_batch(connection, batch)
+  copy_batch(connection, batch, rebuilt.origin)
   query = """INSERT INTO model_version SELECT scope, ?, ?, ?, ?, ?, 'retired', metrics_json,
     created_us, published_us, first_served_us FROM model_version WHERE batch_id = ?"""
   files = (rebuilt.path, rebuilt.sha256)
@@ -134,10 +136,12 @@ def add_rebuilt(connection: sqlite3.Connection, rebuilt: Rebuilt):
   connection.execute(query, (batch.scope, batch.version, batch.id))
 
 
-def copy_batch(connection: sqlite3.Connection, batch: Batch):
+def copy_batch(connection: sqlite3.Connection, batch: Batch, origin: str):
   names = ('id', 'scope', 'parent_version', 'version', 'rng_seed', 'config_sha', 'claimed_us')
-  row = {name: getattr(batch, name) for name in (*names, 'base_version')}
+  row = {name: getattr(batch, name) for name in (*names, 'base_version', 'attempt')}
   row |= {'status': 'applied', 'done_us': batch.claimed_us, 'reason': 'rebuilt'}
+  query = 'SELECT held_json FROM train_batch WHERE id = ?'
+  row['held_json'] = connection.execute(query, (origin,)).fetchone()[0]
   rows.insert(connection, 'train_batch', row)
   add_items(
     connection, batch.id, [(i.event.seq, i.role, i.weight, i.text_only) for i in batch.items]

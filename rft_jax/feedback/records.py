@@ -147,7 +147,7 @@ class Item:
   only its author gets such answers. question: what the user had asked, '' where not known."""
 
   event: Event
-  role: str  # new | replay
+  role: str  # new | again (learned, but not said yet) | replay
   weight: float
   ref_logp: float | None
   generation: Generation | None
@@ -161,6 +161,8 @@ class Batch:
   """What one update of a scope learns from; `version` is the number that its result will have.
 
   `base_version`: the global adapter under a personal one, fixed with the claim; 0 for the global.
+  attempt: how many candidates of the same wish were refused before; held: questions and answers
+  that have to stay as they are beside it, as have the answers `beside`, which users got.
   """
 
   id: str
@@ -173,6 +175,9 @@ class Batch:
   claimed_us: int
   items: tuple[Item, ...]
   base_version: int = 0
+  attempt: int = 0
+  held: tuple[tuple[str, str], ...] = ()
+  beside: tuple[Generation, ...] = ()
 
 
 @dataclass(frozen=True)

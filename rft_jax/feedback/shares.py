@@ -38,11 +38,14 @@ def chosen(
   rules: Rules,
 ) -> list[sqlite3.Row]:
   """Of what waits for everyone, oldest first: whole wishes as far as `limit` goes, but at least
-  one. What fewer people want than must agree waits for others."""
+  one. What fewer people want than must agree waits for others. What was refused before is tried
+  alone, behind all that was not."""
   owner = owners(connection, found, now_us, rules)
   batch: list[sqlite3.Row] = []
   single: Counter[str] = Counter()  # events that need nobody else, by user
-  for wish in wishes(found, owner, rules):
+  for wish in sorted(wishes(found, owner, rules), key=lambda one: one[0]['tries'] or 0):
+    if batch and wish[0]['tries']:
+      break
     given = {owner[row['seq']]: row for row in reversed(wish)}
     alone = None in given or rules.quorum == 1
     if not alone and len(given) < rules.quorum:
@@ -55,6 +58,8 @@ def chosen(
     if some and fair([owner[row['seq']] for row in (*batch, *some)], rules):
       batch += some
       single.update(row['user_id'] for row in some if alone)
+    if batch and wish[0]['tries']:
+      break
   return sorted(batch, key=lambda row: row['seq'])
 
 

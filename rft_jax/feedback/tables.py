@@ -220,8 +220,20 @@ ALTER TABLE generation ADD COLUMN frequency_penalty REAL NOT NULL DEFAULT 0;
 ALTER TABLE generation ADD COLUMN presence_penalty REAL NOT NULL DEFAULT 0;
 ALTER TABLE generation ADD COLUMN logit_bias TEXT NOT NULL DEFAULT '{}';
 """
+# How often everyone's model has tried and repeated what people agreed on (see `tries`), and what a
+# try holds beside it: the batch keeps its own, so that the same can be learned again.
+TRIES = """
+ALTER TABLE wish ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE wish ADD COLUMN held_json TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE wish ADD COLUMN unsaid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE wish ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX wish_unsaid ON wish (id) WHERE unsaid;
+ALTER TABLE train_batch ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE train_batch ADD COLUMN held_json TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE train_item ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+"""
 # The script at index n leads from user_version n to n + 1.
-MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT, READINGS, COUNTERS, DROPPED)
+MIGRATIONS = (TABLES + TRIGGERS, BASES, END_USERS, AGREEMENT, READINGS, COUNTERS, DROPPED, TRIES)
 
 
 def migrate(connection: sqlite3.Connection):

@@ -19,9 +19,11 @@ def learn_of(connection: sqlite3.Connection, user_id: str, intent: str, right: b
   connection.execute(query, (up, down, user_id))
 
 
-def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reason: str):
-  """What these events want is not for everyone: whoever said so is trusted less, and a wish that
-  nobody else stands for ends as `state`. What somebody said who is muted is for others to say."""
+def disown(
+  connection: sqlite3.Connection, seqs: Sequence[int], state: str, reason: str, blame: bool = True
+):
+  """What these events want is not for everyone: a wish that nobody else stands for ends as `state`.
+  What somebody said who is muted is for others to say. blame: whoever said so is trusted less."""
   for seq in seqs:
     query = """SELECT e.user_id, e.intent, s.wish_id, u.staff, u.state FROM supporter s
       CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e.user_id
@@ -33,7 +35,7 @@ def disown(connection: sqlite3.Connection, seqs: Sequence[int], state: str, reas
     if found['state'] != 'muted' and not connection.execute(SUPPORTERS, values).fetchone():
       query = "UPDATE wish SET state = ?, reason = ? WHERE id = ? AND state != 'rejected'"
       connection.execute(query, (state, reason, found['wish_id']))
-    if not found['staff']:
+    if blame and not found['staff']:
       learn_of(connection, found['user_id'], found['intent'], right=False)
 
 
@@ -47,8 +49,9 @@ def decide(
       'SELECT w.id FROM wish w JOIN feedback_event e USING (intent, direction) WHERE e.seq = ?'
     )
     for (wish_id,) in connection.execute(query, (seq,)).fetchall():
-      query = """UPDATE wish SET state = :state, reason = :reason, accepted_us = CASE :state
-        WHEN 'accepted' THEN coalesce(accepted_us, :now) ELSE accepted_us END WHERE id = :wish"""
+      query = """UPDATE wish SET state = :state, reason = :reason, tries = 0,
+        accepted_us = CASE :state WHEN 'accepted' THEN coalesce(accepted_us, :now)
+          ELSE accepted_us END WHERE id = :wish"""
       values = {'state': state, 'reason': reason, 'now': now_us, 'wish': wish_id}
       connection.execute(query, values)
       query = 'SELECT event_seq FROM supporter WHERE wish_id = ?'

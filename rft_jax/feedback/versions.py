@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from rft_jax.feedback import rows
+from rft_jax.feedback import rows, tries
 from rft_jax.feedback.batches import read_batch
 from rft_jax.feedback.database import Database
 from rft_jax.feedback.ledger import LedgerError, ensure_scope, set_live
@@ -67,15 +67,17 @@ class Versions:
 
     return self.db.write('served', served)
 
-  def publish(self, scope: str, version: int) -> Future[None]:
-    """A canary passed: it becomes live. The Future raises LedgerError where it is none."""
+  def publish(self, scope: str, version: int, unsaid: Collection[int] = ()) -> Future[None]:
+    """A canary passed: it becomes live. unsaid: events of its batch that are to be repeated. The
+    Future raises LedgerError where it is none."""
 
     def publish(connection: sqlite3.Connection):
-      query = 'SELECT status FROM model_version WHERE scope = ? AND version = ?'
+      query = 'SELECT status, batch_id FROM model_version WHERE scope = ? AND version = ?'
       found = connection.execute(query, (scope, version)).fetchone()
       if not found or found['status'] != 'canary':
         raise LedgerError(f'version {version} of {scope} is no canary')
       set_live(connection, scope, version, self.clock())
+      tries.published(connection, found['batch_id'], unsaid)
 
     return self.db.write('publish', publish)
 
@@ -120,6 +122,26 @@ class Versions:
       return undone
 
     return self.db.write('rollback', rollback)
+
+  def refuse(
+    self, version: Version, reason: str, actor: str, held: Sequence[tries.Held] = ()
+  ) -> Future[list[int]]:
+    """`rollback` of a canary that would do harm, which is nobody's fault: what people agreed on is
+    tried again, and holds these answers (see `tries.Held`); else its events never teach
+    this scope again. The Future raises LedgerError where it is not on trial."""
+
+    def refuse(connection: sqlite3.Connection) -> list[int]:
+      now, scope = self.clock(), version.scope
+      why = tries.refuse(connection, version.batch_id, reason, held, now)
+      undone = roll_back(
+        connection, scope, version.parent, why or reason, bool(why), now, blame=False
+      )
+      detail = {'scope': scope, 'version': version.parent, 'reason': reason, 'undone': undone}
+      events = 'quarantined' if why else 'pending'
+      rows.audit(connection, actor, 'rollback', now, **detail, events=events)
+      return undone
+
+    return self.db.write('refuse', refuse)
 
   def reset(self, scope: str, actor: str) -> Future[list[int]]:
     """Back to version 0; nothing that was given to this scope so far will teach it, whether it had

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
-from rft_jax.learning.neighbours import Neighbour, Wish, Words, changed, garbled, nearest, strayed
+from rft_jax.feedback.tries import Held
+from rft_jax.learning.neighbours import (
+  ASKED,
+  Neighbour,
+  Wish,
+  Words,
+  changed,
+  garbled,
+  nearest,
+  strayed,
+)
 
 Prompt = str | tuple[ChatMessage, ...]
 Ask = Callable[[int, Sequence[Prompt]], Sequence[str]]
@@ -20,6 +30,7 @@ question or a whole conversation up to one."""
 Loss = Callable[[int], float]
 """loss(version) -> held-out cross-entropy of that global version, nats per token."""
 
+HOLD = 2  # anchors that are held for each answer that got worse
 FLATTERY = re.compile(
   r'(?i)\b(?:great|excellent|brilliant|amazing|wonderful|fantastic) (?:question|point|idea)\b'
   r"|\byou(?:'re| are) (?:absolutely|so|completely) right\b|\bwhat an? \w+ (?:question|idea)\b"
@@ -38,9 +49,13 @@ class Probe(NamedTuple):
 
 
 class Finding(NamedTuple):
+  """about: questions whose answers got worse; unsaid: events whose texts do not come out."""
+
   probe: str
   passed: bool
   detail: dict[str, Any]
+  about: tuple[Neighbour, ...] = ()
+  unsaid: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,7 @@ class Canary:
     self.options = options or CanaryOptions()
     texts = dict.fromkeys([*(probe.prompt for probe in self.probes), *anchors])
     self.near = [Neighbour(text, text) for text in texts]
+    self.anchors = [Neighbour(text, text) for text in dict.fromkeys(anchors)]
     self.known: dict[int, list[str]] = {}
 
   def judge(self, live: int, candidate: int) -> list[Finding]:
@@ -117,8 +133,29 @@ class Canary:
       'allowed': allowed,
       'questions': [one.neighbour.name for one in harm],
     }
-    found = Finding('neighbours', len(harm) <= allowed, detail)
+    about = tuple(one.neighbour for one in harm)
+    found = Finding('neighbours', len(harm) <= allowed, detail, about)
     return [questions(wishes, before[:n], after[:n]), found]
+
+  def hold(self, live: int, found: Sequence[Finding], wishes: Sequence[Wish]) -> list[Held]:
+    """What the next try has to hold: users' questions whose answers got worse, and the anchors
+    nearest to all that did, since probes are never trained on. Not where the model has learned to
+    say something else: that would be taken back."""
+    worse = {one.question: one for finding in found for one in finding.about}
+    lost = [Wish((ChatMessage('user', text),)) for text in worse]
+    voted = {fingerprint(wish.question) for wish in wishes}
+    users = [one for one in worse.values() if one.name.startswith(ASKED)]
+    ours = [one for one in self.anchors if one.question in worse]
+    ours += nearest(lost, [self.anchors], HOLD, self.options.most)
+    every = [n for n in dict.fromkeys([*users, *ours]) if fingerprint(n.question) not in voted]
+    texts = [one.question for one in every]
+    first, now = ([*self.ask(version, texts)] if texts else [] for version in (0, live))
+    rows = [
+      (one, was) for one, was, says in zip(every, first, now, strict=True) if alike(was, says)
+    ]
+    return [
+      (one.name.removeprefix(ASKED),) if one in users else (one.question, was) for one, was in rows
+    ]
 
   def answers(self, version: int) -> list[str]:
     if version not in self.known:
@@ -132,7 +169,14 @@ class Canary:
     n = sum(probe.check is not None for probe in self.probes)
     lost = max(right[live], right[0]) - right[candidate]
     detail = {'n': n, 'live': right[live], 'start': right[0], 'candidate': right[candidate]}
-    return Finding('verifiable', lost <= max(1, int(n * self.options.drop)), detail)
+    passed = lost <= max(1, int(n * self.options.drop))
+    return Finding('verifiable', passed, detail, self.worse(answers[live], answers[candidate]))
+
+  def worse(self, before: Sequence[str], after: Sequence[str]) -> tuple[Neighbour, ...]:
+    """The verifiable probes whose answer was right and is not any more."""
+    rows = zip(self.probes, before, after, strict=True)
+    lost = [p.prompt for p, a, b in rows if p.check and p.check(a) and not p.check(b)]
+    return tuple(Neighbour(text, text) for text in lost)
 
   def right(self, texts: Sequence[str]) -> int:
     checked = zip(self.probes, texts, strict=True)
@@ -154,7 +198,10 @@ def questions(wishes: Sequence[Wish], before: Sequence[str], after: Sequence[str
     'kept': sum(same(now, [old]) for _, old, now, _ in rows),
     'garbled': sum(garbled(*row) for row in rows),
   }
-  return Finding('questions', not detail['garbled'], detail)
+  missing = [w for w in wishes if w.text and not same(answers[w.asked][1], texts[w.asked])]
+  unsaid = tuple(seq for wish in missing for seq in wish.seqs)
+  about = tuple(Neighbour(row[-1], row[-1]) for row in rows if garbled(*row))
+  return Finding('questions', not detail['garbled'], detail, about, unsaid)
 
 
 def alike(a: str, b: str) -> bool:

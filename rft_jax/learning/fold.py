@@ -18,17 +18,23 @@ from rft_jax.feedback.store import Store
 from rft_jax.learning.lessons import Lesson, Ratings, lessons
 from rft_jax.types import PyTree
 
+WAYS = (1.0, 1.0, 0.5, 0.25)
+"""How much of the way to what it has learned a batch goes, by how many of its wish were refused."""
 Lessons = Callable[[Batch], Sequence[Any]]
 
 
 class Outcome(Protocol):
-  """What learning gave. `rejected`: why it may not be used, None or '' where it may."""
+  """What learning gave. `margins`: how far each event, by seq, is past its margin; `rejected`: why
+  it may not be used, None or '' where it may."""
 
   @property
   def state(self) -> PyTree: ...
 
   @property
   def metrics(self) -> Mapping[str, Any]: ...
+
+  @property
+  def margins(self) -> Mapping[int, float]: ...
 
   @property
   def rejected(self) -> str | None: ...
@@ -64,6 +70,19 @@ def taught(store: Store, codec: Codec) -> Lessons:
 def start(student: Student, scope: str) -> PyTree:
   """Version 0: an adapter that changes nothing, always the same one for a scope."""
   return student.fresh(seed_of(scope, 0, []))
+
+
+def step(
+  student: Student, state: PyTree, base: PyTree | None, found: Sequence[Any], batch: Batch
+) -> tuple[PyTree, Outcome]:
+  """One step of the fold: the State after a batch. What was refused before goes a shorter way."""
+  outcome = student.learn(state, base, found, batch.rng_seed, shared=batch.scope == GLOBAL)
+  way = WAYS[min(batch.attempt, len(WAYS) - 1)]
+  if outcome.rejected or way == 1:
+    return outcome.state, outcome
+  part = lambda a, b: a + np.asarray(way, a.dtype) * (b - a)
+  adapter = jax.tree.map(part, state['adapter'], outcome.state['adapter'])
+  return {**outcome.state, 'adapter': adapter}, outcome
 
 
 def infinite(tree: PyTree) -> bool:
@@ -105,8 +124,7 @@ class Rebuild:
     state = start(self.student, scope)
     for batch in batches:
       if found := self.lessons(batch):
-        base, shared = self.base(batch.base_version), scope == GLOBAL
-        state = self.student.learn(state, base, found, batch.rng_seed, shared=shared).state
+        state, _ = step(self.student, state, self.base(batch.base_version), found, batch)
       yield state
 
   def base(self, version: int) -> PyTree | None:
@@ -145,7 +163,7 @@ def rebuild(
 
 def new(items: Sequence[Item]) -> list[int]:
   """The seqs that are not replayed."""
-  return [item.event.seq for item in items if item.role == 'new']
+  return [item.event.seq for item in items if item.role != 'replay']
 
 
 def renumbered(batch: Batch, items: tuple[Item, ...], version: int) -> Batch:

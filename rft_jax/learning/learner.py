@@ -197,6 +197,8 @@ class OnlineLearner:
     stages of the ramp that are over, damaged files."""
     if self.options.enabled:
       waiting = [pending.scope for pending in self.store.ledger.pending()]
+      if self.store.ledger.repeats():
+        waiting.append(GLOBAL)
       for scope in (*waiting, *self.store.ledger.taken_back()):
         self.agenda.ask(scope, time.monotonic())
       self.training.tend()

@@ -59,7 +59,8 @@ class Lesson:
   kind: of `objectives.feedback`; value: the direction of `better` (see `feedback.Rows`), of a vote
   also how strong it is, up to 1; critique: what is still to be turned into a better answer;
   advantage: of each token, in hindsight; own: whether it is about the very context that was judged;
-  alone: it counts only where that holds.
+  alone: it counts only where that holds; anchor: there is nothing to learn, `better` only has to
+  stay as likely as it was.
   """
 
   seq: int
@@ -73,6 +74,7 @@ class Lesson:
   advantage: tuple[float, ...] = ()
   own: bool = True
   alone: Alone | None = None
+  anchor: bool = False
 
 
 class Ratings(NamedTuple):
@@ -117,7 +119,15 @@ def lessons(
     if batch.scope != GLOBAL and item.event.kind == 'edit' and item.role == 'new':
       taught += elsewhere(taught[0], served(item.generation), item.question, codec)
     found += [replace(lesson, replay=item.role == 'replay') for lesson in taught]
-  return found
+  return [*found, *anchored(batch, codec)] if found else []
+
+
+def anchored(batch: Batch, codec: Codec) -> list[Lesson]:
+  """What has to stay as it is."""
+  asked = lambda question: tuple(codec.prompt([ChatMessage('user', question)]))
+  texts = [Said(asked(question), tuple(codec.answer(answer))) for question, answer in batch.held]
+  said = [*texts, *map(served, batch.beside)]
+  return [Lesson(0, kinds.DEMONSTRATION, 0.0, one, anchor=True) for one in said]
 
 
 def of_item(item: Item, generation: Generation, codec: Codec, ratings: Ratings) -> list[Lesson]:

@@ -14,16 +14,18 @@ from typing import NamedTuple
 from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.sameness import fingerprint
 
+ASKED = 'message '  # before the id of a user's question, which is its name
 WORD = re.compile(r'\w+')
 TELLING = 0.9  # of the weight of the word that tells most
 
 
 class Wish(NamedTuple):
   """What a batch teaches about one question: `asked` with all that was said before it, and the text
-  that shall be said, '' where it was a vote."""
+  that shall be said, '' where it was a vote. seqs: the events that say so."""
 
   asked: tuple[ChatMessage, ...]
   text: str = ''
+  seqs: tuple[int, ...] = ()
 
   @property
   def question(self) -> str:

@@ -126,12 +126,14 @@ class Student:
     shared: bool = False,
   ) -> Outcome:
     """base: the adapter beneath, None for none; shared: everyone gets the result, so its budget is
-    smaller. The same arguments give the same bits."""
+    smaller; lessons that are anchors are beside every step. The same arguments give the same bits.
+    """
     beneath, adapter = self._here((self.nothing if base is None else base, state['adapter']))
     policy = self.weights, beneath, adapter
-    lessons = self._resolve(policy, lessons, seed)
+    held = [lesson.better for lesson in lessons if lesson.anchor]
+    lessons = self._resolve(policy, [one for one in lessons if not one.anchor], seed)
     budget = self.options.shared if shared else self.options.personal
-    drawn = self._drawn(seed)
+    drawn = [[*held, *said] for said in self._drawn(seed)]
     said = [said for lesson in lessons for said in (lesson.better, lesson.worse) if said]
     known = fitting([*said, *itertools.chain(*drawn)], self.options.rows, self.options.context)
     laps = min((laps_of(lessons, drawn, shape) for shape in known), key=work)

@@ -5,7 +5,7 @@ from rft_jax.engine.protocol import ChatMessage
 from rft_jax.feedback.batches import read_batch
 from rft_jax.feedback.records import Item, Version
 from rft_jax.feedback.store import Store
-from rft_jax.learning.neighbours import Neighbour, Wish
+from rft_jax.learning.neighbours import ASKED, Neighbour, Wish
 
 STORED = 500  # questions of users among which the nearest are looked for
 QUESTIONS = """
@@ -17,8 +17,11 @@ ORDER BY m.rowid DESC LIMIT ?
 
 def wishes(store: Store, version: Version) -> list[Wish]:
   """Of all events of its batch, each question and text once."""
-  items = read_batch(store.db.reader, version.batch_id).items
-  return list(dict.fromkeys(wish(store, item) for item in items if item.generation))
+  found: dict[Wish, list[int]] = {}
+  for item in read_batch(store.db.reader, version.batch_id).items:
+    if item.generation:
+      found.setdefault(wish(store, item), []).append(item.event.seq)
+  return [one._replace(seqs=tuple(seqs)) for one, seqs in found.items()]
 
 
 def wish(store: Store, item: Item) -> Wish:
@@ -34,4 +37,4 @@ def stored(store: Store) -> list[Neighbour]:
   """The latest first questions of conversations. They are named by the message, so that nothing of
   them stays behind when their author is forgotten."""
   found = store.db.read(QUESTIONS, STORED)
-  return [Neighbour(row['content'], f'message {row["id"]}') for row in found if row['content']]
+  return [Neighbour(row['content'], f'{ASKED}{row["id"]}') for row in found if row['content']]

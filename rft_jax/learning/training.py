@@ -124,7 +124,8 @@ class Training:
       return
     try:
       if self.trial.advance():
-        self.store.versions.publish(GLOBAL, current.version.version).result()
+        unsaid = self.trial.unsaid
+        self.store.versions.publish(GLOBAL, current.version.version, unsaid).result()
         self.publisher.serve(GLOBAL)
     except Refused as error:
       self.undo(current.version, error)
@@ -138,18 +139,19 @@ class Training:
     return record.status if record else 'gone'
 
   def undo(self, version: Version, refused: Refused):
-    """A candidate that failed the canary is learned again in parts, until the guilty event is
-    alone; that one is set aside, and so is what users did not like."""
-    counters = self.publisher.metrics
+    """A candidate that failed the canary is learned again in parts, until the guilty wish is alone;
+    that is tried again if several people want it (see `Versions.refuse`), else set aside, as is
+    what users did not like."""
+    counters, versions = self.publisher.metrics, self.store.versions
     counter = counters.rollback if refused.trial else counters.canary_fail
     counter.inc()
-    new = self.store.versions.size(version)
-    parts = not refused.trial and self.halve(GLOBAL, new, version.batch_id)
-    events = 'pending' if parts else 'quarantined'
-    undone = self.store.versions.rollback(
-      GLOBAL, version.parent, str(refused), 'learner', events, freeze=False
-    )
-    undone.result()
+    new, reason = versions.size(version), str(refused)
+    if not refused.trial and not self.halve(GLOBAL, new, version.batch_id):
+      versions.refuse(version, reason, 'learner', refused.held).result()
+    else:
+      events = 'quarantined' if refused.trial else 'pending'
+      parent = version.parent
+      versions.rollback(GLOBAL, parent, reason, 'learner', events, freeze=False).result()
     self.publisher.serve(GLOBAL)
 
   def halve(self, scope: str, new: int, batch_id: str) -> bool:

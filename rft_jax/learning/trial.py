@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from rft_jax.feedback.records import GLOBAL, Version
 from rft_jax.feedback.store import Store
+from rft_jax.feedback.tries import Held
 from rft_jax.learning import surroundings
 from rft_jax.learning.canary import Canary, Finding
+from rft_jax.learning.neighbours import Wish
 from rft_jax.learning.ramp import RampOptions, Vote, worse
 
 NOBODY = 1e-300  # a share that routes no user, but lets the canary ask for the version
@@ -19,20 +21,23 @@ FAILED = {
 
 @dataclass
 class Stage:
-  """Where a candidate is: `number` -1 before the canary; `votes` that it had when this began."""
+  """Where a candidate is: `number` -1 before the canary; `votes` that it had when this began;
+  `unsaid`: events whose texts it does not say."""
 
   version: Version
   number: int = -1
   began: float = 0.0
   votes: int = 0
+  unsaid: tuple[int, ...] = ()
 
 
 class Refused(Exception):
-  """The candidate must be undone. `trial`: whether users had been served by it."""
+  """The candidate must be undone. `trial`: whether users had been served by it; `held`: what
+  another try has to hold."""
 
-  def __init__(self, reason: str, trial: bool):
+  def __init__(self, reason: str, trial: bool, held: Sequence[Held] = ()):
     super().__init__(reason)
-    self.trial = trial
+    self.trial, self.held = trial, held
 
 
 class Trial:
@@ -56,6 +61,11 @@ class Trial:
     """Whether candidates have to pass anything."""
     return bool(self.canary or self.options.shares)
 
+  @property
+  def unsaid(self) -> tuple[int, ...]:
+    """Events that the candidate has learned and does not say."""
+    return self.current.unsaid if self.current else ()
+
   def begin(self, version: Version):
     self.current = Stage(version)
 
@@ -69,7 +79,7 @@ class Trial:
     if current is None:
       return None
     if current.number < 0:
-      self.judge(current.version)
+      current.unsaid = self.judge(current.version)
     elif not self.over(current):
       return None
     return self.next(current)
@@ -81,24 +91,37 @@ class Trial:
       return current.version
     self.stage(current.version.version, shares[number])
     votes = sum(vote.candidate for vote in self.votes(current.version))
-    self.current = Stage(current.version, number, self.clock(), votes)
+    self.current = Stage(current.version, number, self.clock(), votes, current.unsaid)
     return None
 
-  def judge(self, version: Version):
+  def judge(self, version: Version) -> tuple[int, ...]:
+    """The events of its batch whose texts a candidate does not say, or is not sure of. Raises
+    Refused where it does not pass."""
     if not self.canary:
-      return
+      return ()
     self.stage(version.version, NOBODY)
-    self.keep(version, self.canary.judge(version.parent, version.version))
-    if wishes := surroundings.wishes(self.store, version):
+    wishes = surroundings.wishes(self.store, version)
+    found = self.keep(version, self.canary.judge(version.parent, version.version), wishes)
+    if wishes:
       asked = surroundings.stored(self.store)
-      self.keep(version, self.canary.around(version.parent, version.version, wishes, asked))
+      around = self.canary.around(version.parent, version.version, wishes, asked)
+      found += self.keep(version, around, wishes)
+    unsure = {int(seq) for seq in str(version.metrics.get('short', '')).split()}
+    written = {seq for wish in wishes if wish.text for seq in wish.seqs}
+    return (*(seq for one in found for seq in one.unsaid), *sorted(unsure & written))
 
-  def keep(self, version: Version, found: Sequence[Finding]):
+  def keep(
+    self, version: Version, found: Sequence[Finding], wishes: Sequence[Wish]
+  ) -> list[Finding]:
     """Raises Refused where a candidate did not pass."""
-    for finding in found:
-      self.store.versions.canary(GLOBAL, version.version, *finding).result()
+    for one in found:
+      self.store.versions.canary(
+        GLOBAL, version.version, one.probe, one.passed, one.detail
+      ).result()
     if failed := [FAILED.get(one.probe, one.probe) for one in found if not one.passed]:
-      raise Refused(f'canary: {", ".join(failed)}', trial=False)
+      held = self.canary.hold(version.parent, found, wishes) if self.canary else ()
+      raise Refused(f'canary: {", ".join(failed)}', trial=False, held=held)
+    return [*found]
 
   def over(self, current: Stage) -> bool:
     """Whether a stage has seen enough. Raises Refused where the votes speak against it."""

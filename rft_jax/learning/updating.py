@@ -9,9 +9,11 @@ from rft_jax.engine.metrics import Metrics
 from rft_jax.engine.protocol import EngineError
 from rft_jax.feedback.records import GLOBAL, Batch
 from rft_jax.infra.faults import reach
-from rft_jax.learning.fold import Lessons, Student, infinite, start
+from rft_jax.learning.fold import Lessons, Student, infinite, start, step
 from rft_jax.learning.recovery import Loader
 from rft_jax.types import PyTree
+
+SHORT = 0.1  # nats below its margin: so seldom is what was written not said that it is learned
 
 
 class Rejected(Exception):
@@ -70,9 +72,7 @@ class Updater:
       found = self.lessons(batch)
       if not found:
         return parent, {}
-      outcome = self.student.learn(
-        parent, base, found, batch.rng_seed, shared=batch.scope == GLOBAL
-      )
+      state, outcome = step(self.student, parent, base, found, batch)
     except (ValueError, EngineError) as error:
       if isinstance(error, EngineError) and error.status >= 500:
         raise
@@ -81,15 +81,17 @@ class Updater:
       raise Rejected(f'{words}: {error}') from error
     if outcome.rejected:
       raise Rejected(outcome.rejected)
-    if infinite(outcome.state):
+    if infinite(state):
       raise Rejected('the weights are not finite')
     if batch.scope != GLOBAL and self.rehearse:
       began = time.monotonic()
-      reason = self.rehearse(parent, outcome.state, base, found, batch.rng_seed)
+      reason = self.rehearse(parent, state, base, found, batch.rng_seed)
       self.metrics.rehearsal.observe(time.monotonic() - began)
       if reason:
         raise Rejected(reason)
-    return outcome.state, recorded(outcome.metrics)
+    short = ' '.join(str(seq) for seq, slack in outcome.margins.items() if slack < -SHORT)
+    more = {'short': short} if short and batch.scope == GLOBAL else {}
+    return state, recorded(outcome.metrics) | more
 
 
 def recorded(metrics: Mapping[str, Any]) -> dict[str, Any]:
