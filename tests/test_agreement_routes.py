@@ -140,3 +140,21 @@ def test_only_administrators_see_and_decide(served):
   assert client.get('/admin/agreements').status_code == 403
   for what in ('release', 'reject', 'quarantine'):
     assert client.post(f'/admin/agreements/{what}', json={'id': 1}).status_code == 403
+
+
+def test_of_two_administrators_the_second_hears_what_the_first_has_decided(served):
+  want(served, 'Who feeds the cat?', 'Miriam.')
+  (row,) = listed(served)['data']
+  assert order(served, 'quarantine', id=row['id'], reason='spam', state='held').status_code == 200
+  late = order(served, 'release', id=row['id'], state='held')
+  assert late.status_code == 409 and 'quarantined now' in late.json()['error']['message']
+  assert listed(served)['data'][0]['state'] == 'quarantined'
+  assert order(served, 'release', id=row['id'], state='quarantined').status_code == 200
+  assert order(served, 'reject', id=row['id'], reason='x', state='lost').status_code == 400
+
+
+def test_of_many_authors_some_are_listed_and_all_are_counted(served):
+  for n in range(60):
+    want(served, 'Who feeds the cat?', 'Miriam.', f'Person {n}')
+  (row,) = listed(served)['data']
+  assert len(row['authors']) == 50 and row['n_authors'] == 60

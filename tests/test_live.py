@@ -214,6 +214,21 @@ def test_all_pages_together_ask_the_store_once(served, monkeypatch):
   assert len(asked) <= served.store.db.news.commits - commits < len(pages)
 
 
+def test_one_user_with_much_news_keeps_nobody_else_waiting(served):
+  news = served.store.db.news
+  for user_id in 'loud', 'quiet':
+    news.watch(user_id)
+  for number in range(150):
+    news.note('loud', f'first {number}')
+  news.note('quiet', 'one')
+  assert len(news.changed(100)) == 100
+  for number in range(150):
+    news.note('loud', f'second {number}')
+  assert ('quiet', 'one') in news.changed(100)
+  rest = [name for _, name in news.changed(1000)]
+  assert len(rest) == len(set(rest)) == 101 and not news.changed(1)
+
+
 def test_a_store_that_cannot_be_read_sends_pages_away_and_they_come_again(served, monkeypatch):
   page = Page(visitor(served))
   with monkeypatch.context() as patch:

@@ -29,6 +29,7 @@ CROSS JOIN feedback_event e ON e.seq = s.event_seq CROSS JOIN user u ON u.id = e
 CROSS JOIN event_gate g ON g.event_seq = e.seq AND g.scope = '{GLOBAL}'
 WHERE s.wish_id = ? ORDER BY s.created_us, s.user_id LIMIT {AUTHORS}
 """
+AUTHORED = 'SELECT count(*) FROM supporter WHERE wish_id = ?'
 TAUGHT = f"""
 SELECT max(a.version) FROM supporter s CROSS JOIN applied a ON a.event_seq = s.event_seq
 WHERE s.wish_id = ? AND a.scope = '{GLOBAL}'
@@ -79,6 +80,7 @@ class Agreements:
       needed=gates.needed(ballots.crowd(reader, votes, now, rules)(), rules),
       **{name: row[name] for name in ('first_us', 'last_us', 'accepted_us')},
       applied_version=reader.execute(TAUGHT, (row['id'],)).fetchone()[0],
+      n_authors=reader.execute(AUTHORED, (row['id'],)).fetchone()[0],
     )
 
   def seqs(self, wish_id: int) -> list[int]:

@@ -91,17 +91,17 @@ class News:
         self.receipts.pop(user_id, None)
 
   def changed(self, most: int) -> list[tuple[str, str]]:
-    """(user, receipt) of up to so many changes, each told once; the rest stay for the next look."""
+    """(user, receipt) of up to so many changes, each told once; the rest stay for the next look,
+    which begins with somebody else."""
     found: list[tuple[str, str]] = []
     with self.lock:
       while self.receipts and len(found) < most:
-        user_id, names = next(iter(self.receipts.items()))
-        some = list(names)[: most - len(found)]
-        found += [(user_id, name) for name in some]
-        for name in some:
-          del names[name]
-        if not names:
-          del self.receipts[user_id]
+        user_id = next(iter(self.receipts))
+        names = list(self.receipts.pop(user_id))
+        some = most - len(found)
+        found += [(user_id, name) for name in names[:some]]
+        if len(names) > some:
+          self.receipts[user_id] = dict.fromkeys(names[some:])
     return found
 
   def moved(self) -> set[str]:

@@ -258,7 +258,8 @@ class Agreement:
 
   question, answer: texts of the newest event's; other: of the answer that it was compared with;
   text: what was written (an edit, a critique), else ''. people, against: how many count as
-  independent, for and against it; needed: as many must agree today.
+  independent, for and against it; needed: as many must agree today. authors: the first of
+  n_authors.
   """
 
   id: int
@@ -280,6 +281,7 @@ class Agreement:
   last_us: int
   accepted_us: int | None
   applied_version: int | None
+  n_authors: int
 
   @property
   def seqs(self) -> list[int]:

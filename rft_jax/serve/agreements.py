@@ -54,9 +54,10 @@ def routes(service: Service) -> APIRouter:
     return await done(store.events.quarantine(seqs, reason, actor), seqs)
 
   async def order(request: Request, what: str) -> tuple[str, list[int], str]:
-    """(who says so, about which events, why); a release needs no reason."""
+    """(who says so, about which events, why); a release needs no reason. `state`: of the wish as it
+    was seen, where another one is to be refused."""
     actor = auth.identify(request, 'admin').name
-    body = mapping(await json_body(request), 'body', {'id', 'event_ids', 'reason'})
+    body = mapping(await json_body(request), 'body', {'id', 'event_ids', 'reason', 'state'})
     if ('id' in body) == ('event_ids' in body):
       raise Invalid('give either the id of a wish or event_ids', 'id')
     given = body.get('reason', 'released') if what == 'release' else None
@@ -66,6 +67,9 @@ def routes(service: Service) -> APIRouter:
     wish = await asyncio.to_thread(store.agreements.get, integer(body['id'], 'id', 1, 2**62))
     if not wish:
       raise ApiError(404, 'there is no such wish', 'id')
+    if choice(body.get('state', wish.state), 'state', STATES) != wish.state:
+      why = f'somebody has decided meanwhile: this is {wish.state} now'
+      raise ApiError(409, why, 'state', 'decided')
     return actor, store.agreements.seqs(wish.id), reason
 
   async def done(future: Future[Any], seqs: Sequence[int]) -> dict:
