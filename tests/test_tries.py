@@ -196,6 +196,22 @@ def test_what_was_learned_short_of_its_margin_is_repeated(town):
   town.check()
 
 
+def test_what_later_updates_lose_is_repeated(town):
+  town.agree()
+  town.learn()
+  town.agree('What is the capital of Italy?')
+  say = town.say
+  town.say = lambda version, asked: (
+    'It is Lyon.' if (version, asked) == (2, ASKED) else say(version, asked)
+  )
+  town.learn()
+  assert town.statuses == ['retired', 'retired', 'live']
+  *_, last = town.school.store.versions.history(GLOBAL)
+  asked = {item.question for item in last.items if item.role == 'again'}
+  assert asked == {ASKED} and not town.school.store.ledger.repeats()
+  town.check()
+
+
 def test_it_is_not_repeated_for_ever(town):
   town.mute |= set(range(20))
   town.agree()

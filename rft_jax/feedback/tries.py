@@ -79,12 +79,13 @@ def refuse(
 
 
 def published(connection: sqlite3.Connection, batch_id: str, unsaid: Collection[int]):
-  """A candidate is live; unsaid: its events whose texts do not come out on their own question."""
+  """A candidate is live; unsaid: events, of its batch or learned before, whose texts it does not
+  say."""
   for wish in connection.execute(WISHES, (batch_id,)).fetchall():
-    query = 'SELECT seq FROM feedback_event WHERE intent = ? AND direction = ?'
-    seqs = connection.execute(query, (wish['intent'], wish['direction'])).fetchall()
-    missing = any(seq in unsaid for (seq,) in seqs)
-    connection.execute('UPDATE wish SET unsaid = ? WHERE id = ?', (missing, wish['id']))
+    connection.execute('UPDATE wish SET unsaid = 0 WHERE id = ?', (wish['id'],))
+  query = """UPDATE wish SET unsaid = 1 WHERE (intent, direction) IN
+    (SELECT intent, direction FROM feedback_event WHERE seq = ?)"""
+  connection.executemany(query, [(seq,) for seq in unsaid])
 
 
 def repeated(connection: sqlite3.Connection, batch_id: str):

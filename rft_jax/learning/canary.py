@@ -137,6 +137,12 @@ class Canary:
     found = Finding('neighbours', len(harm) <= allowed, detail, about)
     return [questions(wishes, before[:n], after[:n]), found]
 
+  def unsaid(self, candidate: int, taught: Sequence[Wish]) -> tuple[int, ...]:
+    """The events whose texts do not come out on their own question."""
+    texts = self.ask(candidate, [wish.asked for wish in taught]) if taught else ()
+    rows = zip(taught, texts, strict=True)
+    return tuple(seq for wish, text in rows if not alike(wish.text, text) for seq in wish.seqs)
+
   def hold(self, live: int, found: Sequence[Finding], wishes: Sequence[Wish]) -> list[Held]:
     """What the next try has to hold: users' questions whose answers got worse, and the anchors
     nearest to all that did, since probes are never trained on. Not where the model has learned to

@@ -95,8 +95,8 @@ class Trial:
     return None
 
   def judge(self, version: Version) -> tuple[int, ...]:
-    """The events of its batch whose texts a candidate does not say, or is not sure of. Raises
-    Refused where it does not pass."""
+    """The events whose texts a candidate does not say, or is not sure of: those of its batch, and
+    what was learned lately. Raises Refused where it does not pass."""
     if not self.canary:
       return ()
     self.stage(version.version, NOBODY)
@@ -106,9 +106,11 @@ class Trial:
       asked = surroundings.stored(self.store)
       around = self.canary.around(version.parent, version.version, wishes, asked)
       found += self.keep(version, around, wishes)
+    others = self.canary.unsaid(version.version, surroundings.taught(self.store))
     unsure = {int(seq) for seq in str(version.metrics.get('short', '')).split()}
     written = {seq for wish in wishes if wish.text for seq in wish.seqs}
-    return (*(seq for one in found for seq in one.unsaid), *sorted(unsure & written))
+    said = (seq for one in found for seq in one.unsaid)
+    return (*said, *sorted(unsure & written), *others)
 
   def keep(
     self, version: Version, found: Sequence[Finding], wishes: Sequence[Wish]
