@@ -8,6 +8,7 @@ import { trustWord } from './people.js'
 import { paged } from './table.js'
 
 const PAGE = 20
+const MOST = 500 // rows that the server gives at once
 const STATES = {
   held: 'Waiting',
   accepted: 'Teaches everyone',
@@ -37,6 +38,7 @@ const ACTS = {
   },
 }
 let state = 'held'
+let length = PAGE // rows that are shown: as many are there after a decision
 
 function when(us) {
   return new Date(us / 1000).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
@@ -74,6 +76,7 @@ function person(author) {
 }
 
 function count({ people, needed, against, state: now }) {
+  if (!people) return 'nobody says this any more'
   const agree = `${people} ${people === 1 ? 'person agrees' : 'people agree'}`
   const need = now === 'held' ? `, ${needed} are needed` : ''
   return agree + need + (against ? `, ${against} disagree` : '')
@@ -83,15 +86,18 @@ function act(wish, name) {
   const { label, title, text } = ACTS[name]
   const question = { title, text, action: label }
   const path = `/admin/agreements/${name}`
-  const go = () => decide(question, path, { id: wish.id }, name !== 'release')
+  const go = () => decide(question, path, { id: wish.id, state: wish.state }, name !== 'release')
   return button(label, `wish-${name}`, go)
 }
 
 function row(wish) {
   const parts = wanted(wish).map(([name, text]) =>
-    h('p', {}, name && h('span', { class: 'muted' }, `${name} `), h('q', { dir: 'auto' }, text)),
+    h('p', {}, h('span', { class: 'muted' }, `${name} `), h('q', { dir: 'auto' }, text)),
   )
-  const acts = Object.keys(ACTS).filter(name => ACTS[name].states.includes(wish.state))
+  const more = wish.n_authors - wish.authors.length
+  const acts = Object.keys(ACTS).filter(
+    name => ACTS[name].states.includes(wish.state) && (wish.people || name !== 'release'),
+  )
   const learned = wish.applied_version ? ` · in version ${wish.applied_version}` : ''
   const reasons = wish.reasons.join('; ').replace(/^\w+: /, '')
   return h(
@@ -108,13 +114,19 @@ function row(wish) {
       learned,
       wish.state !== 'held' && reasons && h('span', { dir: 'auto' }, ` · ${reasons}`),
     ),
-    h('details', {}, h('summary', {}, 'Who'), h('ul', {}, wish.authors.map(person))),
+    h(
+      'details',
+      {},
+      h('summary', {}, 'Who'),
+      h('ul', {}, wish.authors.map(person), more > 0 && h('li', {}, `and ${more} more`)),
+    ),
     h('div', { class: 'actions' }, acts.map(name => act(wish, name))),
   )
 }
 
 function fetched(cursor) {
-  const query = new URLSearchParams({ limit: PAGE, state, ...(cursor && { before: cursor }) })
+  const limit = cursor ? PAGE : length
+  const query = new URLSearchParams({ limit, state, ...(cursor && { before: cursor }) })
   return call('GET', `/admin/agreements?${query}`)
 }
 
@@ -130,7 +142,9 @@ function tabs(counts, change) {
 export async function agreementsPart() {
   const title = 'What teaches everyone'
   const element = h('section', { class: 'wishes', testid: 'wishes', 'aria-label': title })
+  let filling = null
   const fill = async () => {
+    const mine = (filling = {})
     let counts = {}
     const page = async cursor => {
       const found = await fetched(cursor)
@@ -138,13 +152,18 @@ export async function agreementsPart() {
       return found
     }
     const none = h('p', { class: 'muted' }, 'Nothing here.')
-    const draw = rows => (rows.length ? h('ul', {}, rows.map(row)) : none)
+    const draw = rows => {
+      length = Math.min(MOST, Math.max(PAGE, rows.length))
+      return rows.length ? h('ul', {}, rows.map(row)) : none
+    }
     const list = paged('wishes', page, draw)
     await list.filled
+    if (mine !== filling) return // Another state was chosen meanwhile.
     const change = async name => {
       state = name
+      length = PAGE
       await fill()
-      element.querySelector(`[data-testid="wishes-${name}"]`).focus()
+      element.querySelector(`[data-testid="wishes-${state}"]`).focus()
     }
     element.replaceChildren(h('h2', {}, title), tabs(counts, change), list.element)
   }

@@ -8,9 +8,14 @@ const WORDS = {
   rate_limit: 'That was a lot at once. Please wait a little and try again.',
   queue_full: 'Many people are asking right now. Please try again in a moment.',
   not_ready: 'The model is still starting. Please try again in a moment.',
+  starting: 'The model is still starting. Please try again in a moment.',
+  store_unavailable: 'Nothing could be saved just now. Please try again in a moment.',
+  history_mismatch: 'This conversation has changed meanwhile. Please reload the page.',
+  feedback_token: 'The server knows this browser by another name now. Please reload the page.',
   stopping: 'The server is being restarted. Please try again in a minute.',
 }
 
+const KEY = /^[\x21-\x7e]+$/ // what a header can hold
 let key = sessionStorage.getItem('rft.key')
 
 /** `status` is 0 when the server was not reached; `wait` is Retry-After in seconds. */
@@ -42,7 +47,7 @@ async function failure(response) {
     // Not an envelope: a proxy's page, or nothing. The status says what there is to say.
   }
   const wait = Number(response.headers.get('Retry-After')) || 0
-  return new ApiError(error.message, response.status, wait, error.code)
+  return new ApiError(error.message, response.status, wait, error.code ?? error.param)
 }
 
 /** JSON without what the server refuses in a text: NUL and halves of letters. */
@@ -54,6 +59,7 @@ function serialised(body) {
 
 /** Sends a request and returns the Response; throws ApiError, or AbortError when `signal` fired. */
 export async function request(method, path, body, signal) {
+  if (key && !KEY.test(key)) throw new ApiError('This is no key: it has spaces or odd letters.', 401)
   const headers = {
     ...(body && { 'Content-Type': 'application/json' }),
     ...(key && { Authorization: `Bearer ${key}` }),
@@ -117,15 +123,21 @@ export async function* complete(body, signal) {
 let last = 0
 let tick = 0
 
+/** From now on ids sort after this one, whatever the clock says. */
+export function sortAfter(id) {
+  last = Math.max(last, parseInt(id.slice(0, 8) + id.slice(9, 13), 16) + 1)
+}
+
 /** A UUIDv7; ids made by one page sort in the order they were made. */
 export function uuid7() {
-  const now = Math.max(Date.now(), last)
-  tick = now === last ? tick + 1 : 0
-  last = now
+  const now = Date.now()
+  tick = now > last ? 0 : tick + 1
+  last = Math.max(now, last + (tick >> 12))
+  tick &= 0xfff
   const bytes = crypto.getRandomValues(new Uint8Array(8))
   bytes[0] = (bytes[0] & 0x3f) | 0x80
   const hex = Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
-  const time = now.toString(16).padStart(12, '0')
+  const time = last.toString(16).padStart(12, '0')
   const middle = `7${tick.toString(16).padStart(3, '0')}`
   return `${time.slice(0, 8)}-${time.slice(8)}-${middle}-${hex.slice(0, 4)}-${hex.slice(4)}`
 }

@@ -4,9 +4,10 @@ import { call, useKey } from './api.js'
 import { refresh as refreshAdmin } from './admin.js'
 import * as chat from './chat.js'
 import { ask } from './dialog.js'
-import { announce, byId, on } from './dom.js'
+import { byId, on } from './dom.js'
 import { refresh as refreshDrawer, startDrawer } from './drawer.js'
 import { startLive } from './live.js'
+import { complain, notice } from './notice.js'
 import { flush, openOutbox } from './outbox.js'
 import { startSettings } from './settings.js'
 import { loadConversations, markShown } from './sidebar.js'
@@ -33,12 +34,6 @@ function showVersion(version) {
   badge.getBoundingClientRect() // Draws it without, else the animation does not start again.
   badge.classList.add('pulse')
   if (!byId('drawer').hidden) refreshDrawer()
-}
-
-/** Status and problems of the whole page; '' when there are none. */
-function notice(text) {
-  byId('notice').textContent = text
-  byId('notice').hidden = !text
 }
 
 function showStatus({ version, ready }) {
@@ -76,7 +71,8 @@ function fresh() {
 
 /** '#/', '#/c/ID' and '#/admin'. */
 async function route() {
-  const [, view, id] = location.hash.split('/')
+  const { hash } = location
+  const [, view, id] = hash.split('/')
   const admin = view === 'admin' && me.scopes.includes('admin')
   byId('chat').hidden = admin
   byId('admin').hidden = !admin
@@ -86,13 +82,15 @@ async function route() {
   }
   document.body.classList.remove('menu')
   if (admin) await refreshAdmin()
-  else if (view === 'c') {
+  else if (view === 'c' && id) {
     byId('composer').hidden = false
-    await chat.open(id).catch(error => {
-      fresh()
-      notice(error.message)
-    })
-    markShown(id)
+    try {
+      await chat.open(id)
+    } catch (error) {
+      if (hash === location.hash) fresh()
+      complain(error)
+    }
+    if (hash === location.hash) markShown(id)
   } else if (chat.current().id) fresh()
   byId('tab-chat').href = chat.current().id ? `#/c/${chat.current().id}` : '#/'
 }
@@ -130,7 +128,6 @@ function startComposer() {
 }
 
 function startFrame() {
-  byId('new').addEventListener('click', fresh)
   byId('menu').addEventListener('click', () => document.body.classList.toggle('menu'))
   byId('shade').addEventListener('click', () => document.body.classList.remove('menu'))
   byId('theme').addEventListener('click', () => {
@@ -155,18 +152,19 @@ function startFrame() {
     'keydown',
     event => event.key === 'Escape' && document.body.classList.remove('menu'),
   )
-  addEventListener('hashchange', route)
   addEventListener('online', look)
   addEventListener('offline', look)
   addEventListener('unhandledrejection', event => {
     event.preventDefault()
-    notice(event.reason.message)
-    announce(event.reason.message)
+    complain(event.reason)
   })
 }
 
 function listen() {
+  byId('new').addEventListener('click', fresh)
+  addEventListener('hashchange', route)
   on('rft:new', fresh)
+  on('rft:problem', complain)
   on('rft:version', showVersion)
   on('rft:status', showStatus)
   on('rft:live', up => {
@@ -188,12 +186,25 @@ function listen() {
   })
 }
 
+/** Asks again and again while the server is starting, busy or away. */
+async function patiently(ask) {
+  for (let seconds = 1; ; seconds = Math.min(10, 2 * seconds)) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!error.passing) throw error
+      notice(error.message)
+      await new Promise(resolve => setTimeout(resolve, 1000 * (error.wait || seconds)))
+    }
+  }
+}
+
 async function start() {
   startFrame()
   startComposer()
+  me = await patiently(() => call('GET', '/v1/me'))
   startDrawer()
   listen()
-  me = await call('GET', '/v1/me')
   byId('tab-admin').hidden = !me.scopes.includes('admin')
   showVersion(me.version)
   chat.start(() => hero(me.suggestions ?? []))
@@ -201,7 +212,7 @@ async function start() {
   startSettings(me)
   openTabs(me.user_id)
   openOutbox(me.user_id)
-  await loadConversations()
+  await patiently(loadConversations)
   await route()
   document.body.dataset.ready = 'true'
   startLive()
@@ -209,4 +220,4 @@ async function start() {
   addEventListener('visibilitychange', () => document.hidden || flush())
 }
 
-start()
+start().catch(error => (error.status ? notice(error.message) : complain(error)))

@@ -1,7 +1,7 @@
 // The conversation: asking, streaming, stopping, branching. It owns the tree and redraws its path.
 
 import { call, complete, uuid7 } from './api.js'
-import { announce, byId, emit, on } from './dom.js'
+import { announce, byId, emit, fill, on } from './dom.js'
 import { pairView, shuffled } from './compare.js'
 import { forget, recall } from './feedback.js'
 import { horizonView, messageView } from './message.js'
@@ -15,6 +15,7 @@ let tree = new Conversation()
 let views = new Map() // message -> its view
 let running = null // the AbortController of the answers being written
 let behind = false // Whether other tabs have done something to it that is not shown yet.
+let opening = 0 // conversations that were asked for; only the last is shown
 let given = 0 // votes that this tab has given or taken back
 let welcome = null
 
@@ -63,15 +64,11 @@ const handlers = {
 
 function viewOf(message) {
   const siblings = tree.siblings(message)
-  const key = [
-    message.state,
-    message.pair?.ready,
-    siblings.indexOf(message),
-    siblings.length,
-  ].join()
+  const place = [siblings.indexOf(message), siblings.length]
+  const key = [message.state, message.pair?.ready, ...place].join()
   const known = views.get(message)
   if (known?.key === key) return known // An editor that is open in it stays open.
-  const make = () => pairView(message.pair, winner => tree.choose(winner))
+  const make = () => pairView(message.pair, () => tree.prefer(message.pair))
   return { key, ...(message.pair ? make() : messageView(message, tree, handlers)) }
 }
 
@@ -84,7 +81,7 @@ export function draw() {
     ...(message === first ? [horizonView()] : []),
     views.get(message).element,
   ])
-  log().replaceChildren(...(elements.length ? elements : [welcome()]))
+  fill(log(), elements.length ? elements : [welcome()])
   byId('title').textContent = tree.title || 'New conversation'
   byId('send').hidden = running !== null
   byId('stop').hidden = running === null
@@ -216,12 +213,8 @@ function dissolve({ a, b }) {
 export function ask(text, twice) {
   if (running) return
   const parent = tree.path().at(-1)
-  const user = tree.add({
-    id: uuid7(),
-    parent_id: parent?.id ?? null,
-    role: 'user',
-    content: text,
-  })
+  const place = { id: uuid7(), parent_id: parent?.id ?? null }
+  const user = tree.add({ ...place, role: 'user', content: text })
   return twice ? answerTwice(user) : answer(user)
 }
 
@@ -233,6 +226,7 @@ export function stop() {
 export function show(next) {
   stop()
   running = null
+  opening++
   tree = next
   behind = false
   draw()
@@ -243,9 +237,12 @@ export function current() {
   return tree
 }
 
-/** Fetches a conversation of the visitor's and shows it. */
+/** Fetches a conversation of the visitor's and shows it, unless another is wanted meanwhile. */
 export async function open(id) {
-  if (tree.id !== id) show(await fetched(id))
+  const mine = ++opening
+  if (tree.id === id) return
+  const found = await fetched(id)
+  if (mine === opening) show(found)
 }
 
 /** A conversation as the server has it; `before`: as it is shown. */
@@ -271,7 +268,10 @@ async function catchUp() {
   behind = running !== null
   if (behind || !here.id) return
   const found = await fetched(here.id, here).catch(error => error)
-  if (found.status === 404 && here === tree) emit('rft:new')
+  if (found.status === 404 && here === tree) {
+    emit('rft:new')
+    emit('rft:problem', 'This conversation was deleted in another tab.')
+  }
   if (!(found instanceof Conversation) || here !== tree || running) return
   const follow = atEnd()
   tree = found

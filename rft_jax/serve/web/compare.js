@@ -53,7 +53,7 @@ function choices(pair, choose) {
 }
 
 /**
- * pair: {a, b, outcome, vote, ready}; `chosen(message)` hears which answer is gone on from.
+ * pair: {a, b, outcome, vote, ready}; `chosen()` hears that there is an outcome.
  * Returns the element, `paint()` for while the answers are written, and `refresh()`.
  */
 export function pairView(pair, chosen) {
@@ -70,7 +70,7 @@ export function pairView(pair, chosen) {
     draw()
     element.querySelector('.verdict').focus({ preventScroll: true })
     element.lastElementChild.scrollIntoView({ block: 'nearest' })
-    chosen(outcome === 'b' ? pair.b : pair.a)
+    chosen()
   }
   const draw = () => {
     const cards = ['a', 'b'].map(side => card(side, pair[side], lives[side], pair))

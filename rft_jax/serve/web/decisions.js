@@ -9,7 +9,10 @@ export async function decide(question, path, body, danger = true) {
   const field = { label: 'Reason', required: true }
   const reason = await ask({ danger, ...question, field })
   if (reason === null) return
-  await call('POST', path, { ...body, reason })
-  announce('Done')
-  emit('rft:admin')
+  try {
+    await call('POST', path, { ...body, reason })
+    announce('Done')
+  } finally {
+    emit('rft:admin')
+  }
 }

@@ -43,7 +43,7 @@ const ICONS = {
   key: ['M8 12a4 4 0 1 0 0 .1z', 'M8 12h12v4', 'M16 12v3'],
 }
 
-function fill(node, props, children) {
+function build(node, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {
     if (value === undefined || value === null || value === false) continue
     if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
@@ -59,11 +59,20 @@ function fill(node, props, children) {
 
 /** h('p', {class: 'x', onclick}, 'text', node): strings become text, never markup. */
 export function h(tag, props, ...children) {
-  return fill(document.createElement(tag), props, children)
+  return build(document.createElement(tag), props, children)
 }
 
 export function svg(tag, props, ...children) {
-  return fill(document.createElementNS(SVG, tag), props, children)
+  return build(document.createElementNS(SVG, tag), props, children)
+}
+
+/** Makes these the children; what stays is not taken out meanwhile, and so keeps the focus. */
+export function fill(node, children) {
+  const staying = new Set(children)
+  for (const child of [...node.childNodes]) if (!staying.has(child)) child.remove()
+  children.forEach((child, i) => {
+    if (node.childNodes[i] !== child) node.insertBefore(child, node.childNodes[i] ?? null)
+  })
 }
 
 export function icon(name) {

@@ -1,9 +1,8 @@
 // Votes: at most one of a kind counts for an answer; a later one supersedes it, and any can be
 // undone.
 
-import { uuid7 } from './api.js'
 import { emit, on } from './dom.js'
-import { put } from './outbox.js'
+import { nextId, put } from './outbox.js'
 import { receiptOf, track } from './receipts.js'
 import { tellTabs } from './tabs.js'
 
@@ -26,7 +25,7 @@ function count(message, event) {
 
 /** Counts at once on the page; the outbox brings it to the server. Returns the event's id. */
 export function vote(message, kind, value, more = {}) {
-  const event = { id: uuid7(), kind, value, ...more }
+  const event = { id: nextId(), kind, value, ...more }
   const before = count(message, event)
   track({ id: event.id, kind, status: 'local' })
   put({
@@ -85,7 +84,7 @@ function ended(receipt) {
 
 /** Takes a vote back, wherever it was given. */
 export function retract(eventId) {
-  put({ id: uuid7(), method: 'DELETE', path: `/v1/feedback/${eventId}` })
+  put({ id: nextId(), method: 'DELETE', path: `/v1/feedback/${eventId}` })
   ended({ id: eventId, status: 'retracted' })
   emit('rft:retracted', eventId)
 }

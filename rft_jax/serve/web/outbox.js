@@ -1,7 +1,7 @@
 // Votes on their way: kept in localStorage under their id, so that a reload or a lost connection
 // loses none, and sent in order, always with the same id, until the server has each of them once.
 
-import { call } from './api.js'
+import { call, sortAfter, uuid7 } from './api.js'
 import { emit } from './dom.js'
 import { tellTabs } from './tabs.js'
 
@@ -27,12 +27,25 @@ export function openOutbox(userId) {
   flush()
 }
 
+/** An id that sorts after what waits, though the clock may have been put back since. */
+export function nextId() {
+  const newest = waiting().at(-1)
+  if (newest) sortAfter(newest.id)
+  return uuid7()
+}
+
 /** item: {id, method, path, body}. */
 export function put(item) {
   localStorage.setItem(prefix + item.id, JSON.stringify(item))
   emit('rft:waiting', item)
   tellTabs()
   flush()
+}
+
+/** Without the token, which only speaks for who is not known otherwise. */
+function untoken(item) {
+  const { feedback_token, ...body } = item.body
+  return { ...item, body }
 }
 
 async function deliver(item) {
@@ -43,6 +56,7 @@ async function deliver(item) {
     tellTabs()
   } catch (error) {
     if (error.passing) throw error
+    if (error.code === 'expired_token') return deliver(untoken(item)) // It has waited for days.
     localStorage.removeItem(prefix + item.id)
     emit('rft:refused', { item, reason: error.message })
   }

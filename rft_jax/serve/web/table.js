@@ -20,7 +20,7 @@ export function table(caption, heads, rows, none = 'None yet.') {
 
 /**
  * A list that is fetched page by page. page(cursor) gives {data, next}; draw(rows) what shows all
- * rows so far. The rows that are there stay when it goes on.
+ * rows so far. The rows that are there stay when it goes on, and so does what is unfolded.
  */
 export function paged(testid, page, draw) {
   const element = h('div', { class: 'paged' })
@@ -28,8 +28,15 @@ export function paged(testid, page, draw) {
   const more = async cursor => {
     const { data, next } = await page(cursor)
     rows.push(...data)
-    const go = next && button('Show more', `${testid}-more`, () => more(next))
+    const go = next && button('Show more', `${testid}-more`, click)
+    const open = [...element.querySelectorAll('details')].map(details => details.open)
     element.replaceChildren(draw(rows), ...(go ? [go] : []))
+    element.querySelectorAll('details').forEach((details, i) => (details.open = open[i] ?? false))
+    if (cursor) go?.focus()
+    async function click({ target }) {
+      target.disabled = true // A double-click is one.
+      await more(next).finally(() => (target.disabled = false))
+    }
   }
   return { element, filled: more(null) }
 }

@@ -60,10 +60,18 @@ export class Conversation {
     const { id = null, value } = a.feedback.preference ?? {}
     const pair = a.pair ?? a.compared ?? { a, b, ready: true }
     const outcome = value?.outcome ?? null
-    if (pair.outcome !== outcome) this.choose(outcome === 'b' ? b : a)
+    const news = pair.outcome !== outcome
     Object.assign(pair, { outcome, vote: id })
+    if (news) this.prefer(pair)
     a.compared = b.compared = pair
     if (!outcome) a.pair = b.pair = pair
+  }
+
+  /** Shows the better of two answers; the other one where only that was gone on from already. */
+  prefer({ a, b, outcome }) {
+    const [better, other] = outcome === 'b' ? [b, a] : [a, b]
+    const left = this.children(other.id).length > 0 && !this.children(better.id).length
+    this.choose(left ? other : better)
   }
 
   add(message) {
