@@ -3,7 +3,7 @@ nothing may come out garbled."""
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from rft_jax.types import Prompts, PyTree
 
 ROWS = 24  # answers at once
 WRITTEN, OTHER = 7, 2  # samples for a question whose answer a user wrote, and for any other
+HARDLY = -6.0  # nats of an answer up to which the version before would hardly have given it
 LEAST = 3  # of the samples must say what was written
 SLIPS = 1  # of them may be garbled: chance alone says something odd now and then
 SHORT = 64  # tokens: questions up to there take rows of their own width
@@ -74,6 +75,14 @@ class Cue(NamedTuple):
   anchor: bool = False
 
 
+class Scores(NamedTuple):
+  """Log-probabilities f32[T] by the candidate, the reference and the version before."""
+
+  logp: np.ndarray
+  ref_logp: np.ndarray
+  old_logp: np.ndarray
+
+
 class Rehearsal:
   def __init__(
     self,
@@ -112,7 +121,7 @@ class Rehearsal:
     return [self.verdict(weights, one, heed) for one in tried]
 
   def verdict(self, weights: PyTree, one: Tried, heed: Callable[[], None]) -> str:
-    cues = self.cues(one.lessons, one.seed)
+    cues = self.cues(one.lessons, self.unknown(weights, one), one.seed)
     said: list[tuple[int, ...]] = []
     for start in range(0, len(cues), ROWS):
       heed()
@@ -134,16 +143,25 @@ class Rehearsal:
       return GARBLED
     return SPREAD if any(cue.anchor for cue in bad) else ''
 
-  def cues(self, lessons: Sequence[Lesson], seed: int) -> list[Cue]:
+  def unknown(self, weights: PyTree, one: Tried) -> set[Said]:
+    """What users wrote that the version before would hardly have said: it must come out. What it
+    says now and then anyway, such as the same in another style, may take more than one update."""
+    texts = [lesson.better for lesson in one.lessons if not lesson.replay and written(lesson)]
+    if not texts:
+      return set()
+    before = self.seen(weights, one, texts)
+    return {said for said, seen in zip(texts, before, strict=True) if seen.old_logp.sum() < HARDLY}
+
+  def cues(self, lessons: Sequence[Lesson], unknown: Collection[Said], seed: int) -> list[Cue]:
     """The questions of new lessons, most often those that somebody wrote an answer to, and some
-    anchors."""
+    anchors. unknown: answers that must come out."""
     new = [lesson for lesson in lessons if not lesson.replay]
     found: list[Cue] = []
     for prompt in dict.fromkeys(lesson.better.prompt for lesson in new):
       about = [lesson for lesson in new if lesson.better.prompt == prompt]
-      answers = tuple(self.wanted(lesson.better) for lesson in about if written(lesson))
-      found.append(Cue(prompt, True, answers))
-      found += [Cue(prompt, False, answers)] * (WRITTEN if answers else OTHER)
+      answers = tuple(self.wanted(x.better) for x in about if x.better in unknown and written(x))
+      samples = WRITTEN if any(map(written, about)) else OTHER
+      found += [Cue(prompt, True, answers), *[Cue(prompt, False, answers)] * samples]
     draw = np.random.default_rng(seed).permutation(len(self.anchors))[:ANCHORS]
     return found + [Cue(self.anchors[i], True, anchor=True) for i in draw]
 
@@ -210,18 +228,27 @@ class Rehearsal:
   def news(self, weights: PyTree, one: Tried, texts: Sequence[Said]) -> list[np.ndarray]:
     """How much likelier each token of each answer is than the reference and the version before had
     it, whichever had it likelier, in nats."""
+    return [s.logp - np.maximum(s.ref_logp, s.old_logp) for s in self.seen(weights, one, texts)]
+
+  def seen(self, weights: PyTree, one: Tried, texts: Sequence[Said]) -> list[Scores]:
+    """Of each text, of each token of its answer."""
     rows = [Lesson(i, kinds.DEMONSTRATION, 0.0, said) for i, said in enumerate(texts)]
     layout = arrange(rows, [], self.rows, width_of(texts, self.context))
-    gained = []
+    found = []
     for part in layout.parts:
       look = lambda adapter, share, part=part: self.programs.look(
         weights, one.base, adapter, np.float32(share), part
       )
       states = look(one.after, 1), look(one.before, 0), look(one.before, 1)
-      seen = jax.device_get(self.programs.peek(weights, one.base, one.after, part, *states))
-      gained.append(seen.logp - np.maximum(seen.ref_logp, seen.old_logp))
+      found.append(jax.device_get(self.programs.peek(weights, one.base, one.after, part, *states)))
     targets = [part.rows.target for part in layout.parts]
-    return [gained[part][slot][targets[part][slot]] for part, slot in layout.places]
+    of = lambda values, part, slot: values[slot][targets[part][slot]]
+    return [
+      Scores(
+        *(of(x, part, slot) for x in (found[part].logp, found[part].ref_logp, found[part].old_logp))
+      )
+      for part, slot in layout.places
+    ]
 
 
 def written(lesson: Lesson) -> bool:
