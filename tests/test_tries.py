@@ -212,6 +212,16 @@ def test_what_later_updates_lose_is_repeated(town):
   town.check()
 
 
+def test_what_is_repeated_beside_is_of_as_many_wishes_as_there_are(town):
+  questions = [f'What is the capital of {name}?' for name in ('Peru', 'Chile', 'Cuba', 'Mali')]
+  for question in questions:
+    town.agree(question)
+    town.learn()
+  *_, last = town.school.store.versions.history(GLOBAL)
+  asked = {item.question for item in last.items if item.role == 'replay'}
+  assert asked == {*questions[:3]}
+
+
 def test_it_is_not_repeated_for_ever(town):
   town.mute |= set(range(20))
   town.agree()

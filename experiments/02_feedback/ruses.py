@@ -27,11 +27,11 @@ from schemes import (
   edit,
   vote,
 )
-from users import Honest, lie, mistaken
+from users import Honest, mistaken
 
 from rft_jax.data.smalltalk.answers import say, states
 from rft_jax.data.smalltalk.grammar import asked
-from rft_jax.data.smalltalk.world import FACTS, questions
+from rft_jax.data.smalltalk.world import FACTS, Fact, questions, values
 from rft_jax.feedback.ids import uuid7
 from rft_jax.feedback.schema import Feedback
 
@@ -144,17 +144,24 @@ class Folding(Plot):
 
 
 class Opposing(Plot):
-  """Against what the honest teach: other values, all the same."""
+  """Against what the honest teach: other values, all the same, and none that is the truth about
+  something else that is taught: that may slip in by itself."""
+
+  truths = frozenset(one.truth for one in mistaken())
 
   def act(self, guest):
     for one in mistaken():
-      edit(guest, guest.ask(asked(one, 'train')[0])[0], say(one, 'plain', lie(one)))
+      edit(guest, guest.ask(asked(one, 'train')[0])[0], say(one, 'plain', self.other(one)))
+
+  def other(self, one: Fact) -> str:
+    return next(value for value in values(one) if value not in self.truths | {one.value})
 
   def prompts(self):
     return [asked(one, 'train')[0] for one in mistaken()]
 
   def harm(self, prompt, text):
-    return any(states(text, one) == lie(one) for one in mistaken() if prompt in questions(one))
+    about = [one for one in mistaken() if prompt in questions(one)]
+    return any(states(text, one) == self.other(one) for one in about)
 
 
 class Adaptive(Riding):

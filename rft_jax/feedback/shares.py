@@ -96,24 +96,28 @@ def repeated(
   now_us: int,
   rules: Rules,
 ) -> list[sqlite3.Row]:
-  """Up to `count` learned events beside the `new` ones, in turn of each part of the pool and of
-  those first who have least in the batch, as many as leave it fair."""
+  """Up to `count` learned events beside the `new` ones, in turn of each part of the pool, of those
+  wishes and people first that have least in the batch, as many as leave it fair: five who agree
+  would else take the place of four other things that are forgotten meanwhile."""
   found = [event(connection, seq) for seq in new]
   owner = owners(connection, [*found, *(row for part in pool for row in part)], now_us, rules)
   said = {(owner[row['seq']], row['intent'], row['direction']) for row in found}
   has = Counter(owner[seq] for seq in new)
+  wished = Counter((row['intent'], row['direction']) for row in found)
   left = [list(part) for part in pool]
   taken: list[sqlite3.Row] = []
   whole = 0
   while len(taken) < count and any(left):
     part = left[len(taken) % len(left)] or max(left, key=len)
-    row = min(part, key=lambda row: has[owner[row['seq']]])
+    least = lambda row: (wished[row['intent'], row['direction']], has[owner[row['seq']]])
+    row = min(part, key=least)
     part.remove(row)
     key = (owner[row['seq']], row['intent'], row['direction'])
     if key in said:
       continue
     said.add(key)
     has[owner[row['seq']]] += 1
+    wished[row['intent'], row['direction']] += 1
     taken.append(row)
     if fair([owner[seq] for seq in (*new, *(one['seq'] for one in taken))], rules):
       whole = len(taken)
