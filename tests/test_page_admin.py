@@ -96,29 +96,6 @@ def test_a_long_list_goes_on_page_by_page(visit, server):
   expect(me['wish-row'].filter(has_text='Question number 0?')).to_have_count(1)
 
 
-def test_an_administrator_who_is_late_hears_it_and_sees_how_things_are(visit, server):
-  question = 'Who <b>waters</b> the plants?'
-  user = wish(server, question, '<img src=x onerror=alert(1)> ' * 150)
-  me = visit()
-  me['tab-admin'].click()
-  row = me['wish-row'].filter(has_text=question)
-  expect(row).to_contain_text('<img src=x')
-  seqs = server.store.events.seqs(user)
-  server.store.events.quarantine(seqs, 'spam', 'somebody').result(5)
-  decide(me, question, 'release')
-  expect(me['notice']).to_contain_text('somebody has decided meanwhile')
-  expect(row).to_have_count(0)
-  me['wishes-quarantined'].click()
-  expect(row.get_by_test_id('wish-release')).to_be_visible()
-  server.store.users.erase(user, user).result(5)
-  me.page.reload()
-  gone = me['wish-row'].filter(has_text='nobody says this any more')
-  expect(gone).to_have_count(1)
-  assert gone.get_by_test_id('wish-release').count() == 0
-  me['wishes-held'].click()
-  me.errors.clear()
-
-
 def test_ten_thousand_visitors_are_folded(visit, server):
   def come(connection):
     for _ in range(10_000):
