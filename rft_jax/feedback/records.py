@@ -236,8 +236,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Supporter:
-  """Who stands for a wish: `origin` is the same letter for those who share an address or are both
-  young, so that they count once; `state`: of the event for everyone."""
+  """Who stands for a wish. origin: equal for those who count once; state: of the event for all."""
 
   user_id: str
   display: str
@@ -257,9 +256,8 @@ class Agreement:
   """What people want of everyone's model, and how far it has come.
 
   question, answer: texts of the newest event's; other: of the answer that it was compared with;
-  text: what was written (an edit, a critique), else ''. people, against: how many count as
-  independent, for and against it; needed: as many must agree today. authors: the first of
-  n_authors.
+  text: what was written (an edit, a critique), else ''. people, against: how many independent ones
+  are for it and against it; needed: as many must agree today. authors: the first of n_authors.
   """
 
   id: int
