@@ -8,7 +8,7 @@ thumbs, stars, edits, choices and critiques. With `--config.mode=train` it is on
 
 Expected: 88 % of held-out conversations end with the answer that is right as believed and in the
 style that was asked for (seed 0, greedy, 128 of them; 0 % before). Two CPU cores, about 4 minutes
-until it serves, 14 seconds at later starts:
+until it serves, 20 seconds at later starts:
   python -m rft_jax.main --config=configs/feedback_online.py
 """
 
