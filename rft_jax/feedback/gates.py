@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rft_jax.feedback.records import Event, User
-from rft_jax.feedback.sameness import context
 from rft_jax.feedback.schema import Feedback
 from rft_jax.feedback.wishes import wish
 
@@ -233,11 +232,6 @@ def fair(owners: Sequence[Hashable], rules: Rules) -> bool:
   share = max(rules.user_share, 1 / max(len(counts), 1))
   most = max(counts.values(), default=0)
   return not owners or (len(counts) >= rules.quorum and most <= share * len(owners) + 1e-9)
-
-
-def intent(prompt: str) -> str:
-  """Of a question that nothing came before."""
-  return context('', [('user', prompt)])
 
 
 def direction(feedback: Feedback, answer: str = '', other: str = '') -> str:

@@ -89,11 +89,6 @@ class Users:
   def all(self) -> list[User]:
     return [rows.user(row) for row in self.db.read('SELECT * FROM user ORDER BY created_us')]
 
-  def counts(self) -> dict[str, int]:
-    """Events by user id."""
-    query = 'SELECT user_id, count(*) FROM feedback_event GROUP BY user_id'
-    return {row[0]: row[1] for row in self.db.read(query)}
-
   def set_state(self, user_id: str, state: str, actor: str) -> Future[None]:
     """`state`: active, muted (teaches only the own adapter) or blocked (may not call)."""
 
