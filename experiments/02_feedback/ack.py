@@ -9,7 +9,6 @@ same folder is measured before each rate. Appends to ack.csv.
 import argparse
 import asyncio
 import contextlib
-import csv
 import http.client
 import json
 import os
@@ -32,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from echo import EchoEngine, EchoLearner
 from served import GENEROUS
+from tables import append
 from talk import answered, payload
 
 from rft_jax.feedback.ids import uuid7
@@ -177,11 +177,7 @@ def main() -> None:
       row = measure(rate, options.seconds, Path(folder))
     row |= {'cores': os.cpu_count(), 'versions': versions, 'note': options.note}
     print(row, flush=True)
-    with open(HERE / 'ack.csv', 'a', newline='') as file:
-      writer = csv.DictWriter(file, row)
-      if not file.tell():
-        writer.writeheader()
-      writer.writerow(row)
+    append(HERE / 'ack.csv', row)
 
 
 if __name__ == '__main__':

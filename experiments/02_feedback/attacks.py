@@ -28,6 +28,7 @@ from guest import Guest
 from ruses import PLOTS
 from schemes import Plot, Sybils, edit, vote
 from scores import mean
+from tables import append
 from users import mistaken
 
 from rft_jax.data.smalltalk.answers import say, states
@@ -96,12 +97,8 @@ def done(path: str) -> set[tuple[str, ...]]:
 
 
 def add(path: str, row: dict):
-  new = not pathlib.Path(path).exists()
-  with open(path, 'a', newline='') as file:
-    writer = csv.DictWriter(file, row)
-    if new:
-      writer.writeheader()
-    writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+  shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+  append(pathlib.Path(path), shown)
 
 
 def run(ground: Ground, row: Row) -> dict:

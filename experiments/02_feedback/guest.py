@@ -61,13 +61,14 @@ class Guest:
     self.receipts.append(receipt)
     return receipt
 
-  def settled(self, receipt: dict) -> dict:
-    """The receipt once nothing more will happen to it; TimeoutError after PATIENCE."""
+  def settled(self, receipt: dict, pause: float = 0.05) -> dict:
+    """The receipt once nothing more will happen to it, asked for every `pause` seconds. Raises
+    TimeoutError after PATIENCE."""
     end = time.monotonic() + PATIENCE
     while receipt['status'] not in ENDED:
       if time.monotonic() > end:
         raise TimeoutError(f'feedback {receipt["id"]} is still {receipt["status"]}')
-      time.sleep(0.05)
+      time.sleep(pause)
       receipt = self.call('GET', f'/v1/feedback/{receipt["id"]}')
     return receipt
 

@@ -9,7 +9,6 @@ for the server's event loop alone; what the pages were told; processor and memor
 
 import argparse
 import asyncio
-import csv
 import json
 import os
 import random
@@ -28,6 +27,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from host import Host, hosted
+from tables import append
 
 from rft_jax.feedback.ids import uuid7
 
@@ -233,11 +233,7 @@ def main() -> None:
     row = asyncio.run(live_in(host, options))
   row |= {'load': f'{os.getloadavg()[0]:.1f}', 'cores': os.cpu_count(), 'note': options.note}
   print(row, flush=True)
-  with open(HERE / 'load.csv', 'a', newline='') as file:
-    writer = csv.DictWriter(file, row)
-    if not file.tell():
-      writer.writeheader()
-    writer.writerow(row)
+  append(HERE / 'load.csv', row)
 
 
 async def live_in(host: Host, options: argparse.Namespace) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import pathlib
 import statistics
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from guest import ENDED, PATIENCE, Guest
+from guest import PATIENCE, Guest
 from host import ROOT, Host, hosted
 from run import NOBODY, write
 from users import KINDS
@@ -93,13 +92,7 @@ def vote(guests: list[Guest], users: list) -> list[tuple[Guest, dict]]:
 
 def settled(guest: Guest, receipt: dict) -> float:
   """By the server's clock: one question at a time, so that asking does not slow it down."""
-  end = time.monotonic() + PATIENCE
-  while receipt['status'] not in ENDED:
-    if time.monotonic() > end:
-      raise TimeoutError(f'feedback {receipt["id"]} is still {receipt["status"]}')
-    time.sleep(0.2)
-    receipt = guest.call('GET', f'/v1/feedback/{receipt["id"]}')
-  return receipt['latency_ms']['total'] / 1000
+  return guest.settled(receipt, pause=0.2)['latency_ms']['total'] / 1000
 
 
 def figures(seconds: list[float]) -> dict[str, float]:

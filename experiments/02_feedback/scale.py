@@ -7,7 +7,6 @@ and after an unclean end.
 """
 
 import argparse
-import csv
 import os
 import platform
 import sqlite3
@@ -24,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from echo import EchoEngine
 from synthetic import build, user_of
+from tables import append
 from talk import chat, edit, feedback
 
 from rft_jax.engine.metrics import Metrics
@@ -142,11 +142,7 @@ def main() -> None:
         row = {'events': events, 'asked': name, 'ms': f'{ms:.3f}'}
         row |= {'load': f'{os.getloadavg()[0]:.1f}', **about}
         print(f'{events:>9,} {name:28} {ms:10.3f}', flush=True)
-        with open(HERE / 'scale.csv', 'a', newline='') as file:
-          writer = csv.DictWriter(file, row)
-          if not file.tell():
-            writer.writeheader()
-          writer.writerow(row)
+        append(HERE / 'scale.csv', row)
 
 
 if __name__ == '__main__':
